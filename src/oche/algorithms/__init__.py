@@ -1,0 +1,1 @@
+"""Parallel algorithms, written once against the cluster's face."""

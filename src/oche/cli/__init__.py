@@ -1,0 +1,1 @@
+"""The `oche` command: verbs to functions."""

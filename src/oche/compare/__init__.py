@@ -1,0 +1,1 @@
+"""Published comparisons, made again on this machine: how processes share a flag, an array, a counter."""

@@ -1,0 +1,1 @@
+"""Whatever stands behind a URL, each behind the same face."""

@@ -1,0 +1,1 @@
+"""What keeps a farm in health: the doctor."""

@@ -1,0 +1,1 @@
+"""oche behind other libraries' faces: joblib's backends, multiprocessing's Pool."""

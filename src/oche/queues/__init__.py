@@ -1,0 +1,1 @@
+"""The seam to a broker, and one driver a file."""

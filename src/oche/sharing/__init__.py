@@ -1,0 +1,1 @@
+"""One machine, many processes: arrays, flags, counters and locks in memory that they share."""

@@ -1,0 +1,1 @@
+"""Large values by reference: the seam, and one driver a file."""

@@ -1,0 +1,1 @@
+"""Public conformance kits for drivers and engines."""

@@ -1,0 +1,1 @@
+"""What travels, as frozen values without I/O: job, outcome, codec, signing, fingerprint."""
