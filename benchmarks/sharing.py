@@ -31,8 +31,8 @@ from oche.compare import arrays_report, counters_report, primes_report
 from oche.compare.arrays import compare_arrays
 from oche.compare.counters import compare_counters
 from oche.compare.primes import NUMBERS, compare_primes
-from oche.compare.redis_server import redis_server
 from oche.compare.table import Goal
+from oche.servers.redis import Redis
 from oche.sharing.arrays import SharedArray
 from oche.sharing.counter import Counter
 from oche.sharing.flag import Flag
@@ -69,7 +69,7 @@ def flags(folder: Path) -> Iterator[dict[str, tuple[Flag, int]]]:
         made["FileFlag"] = (stack.enter_context(FileFlag(folder / "flag")), 50_000)
         made["ManagerFlag"] = (stack.enter_context(ManagerFlag()), 500)
         if shutil.which("redis-server"):
-            made["RedisFlag"] = (stack.enter_context(RedisFlag(stack.enter_context(redis_server()))), 500)
+            made["RedisFlag"] = (stack.enter_context(RedisFlag(stack.enter_context(Redis()).url)), 500)
         yield made
 
 

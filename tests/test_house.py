@@ -21,15 +21,16 @@ ROOMS = {  # what a room may import from, besides itself, errors and plugins
     "kernels": set[str](),
     "sharing": {"stores", "kernels"},
     "algorithms": {"wire", "stores", "worker", "cluster", "kernels", "sharing"},
-    "compare": {"wire", "stores", "kernels", "sharing", "cluster", "engines", "algorithms"},
+    "servers": set[str](),
+    "compare": {"servers", "wire", "stores", "kernels", "sharing", "cluster", "engines", "algorithms"},
     "streams": {"wire", "queues", "stores", "worker", "cluster"},
     "watch": {"wire", "queues", "cluster"},
     "plug": {"wire", "stores", "cluster", "engines"},
-    "ops": {"wire", "queues", "stores", "worker", "cluster", "engines", "watch"},
-    "testing": {"wire", "queues", "stores", "worker", "cluster", "engines", "sharing", "streams"},
+    "ops": {"servers", "wire", "queues", "stores", "worker", "cluster", "engines", "watch"},
+    "testing": {"servers", "wire", "queues", "stores", "worker", "cluster", "engines", "sharing", "streams"},
     "cli": {
         "wire", "queues", "stores", "worker", "cluster", "engines", "kernels", "sharing", "algorithms", "compare",
-        "watch", "ops", "streams",
+        "watch", "ops", "streams", "servers",
     },
 }  # fmt: skip
 #: The files that may import each of these.
@@ -46,6 +47,14 @@ ADAPTED: dict[str, str | tuple[str, ...]] = {
     "pika": "queues/rabbitmq",
     "nsq": ("queues/nsq", "streams/nsq"),
     "joblib": "plug/joblib.py",
+    "celery": "engines/celery",
+    "kombu": "engines/celery",
+    "distributed": "engines/dask.py",
+    "dask": "engines/dask.py",
+    "ipyparallel": "engines/ipyparallel.py",
+    "mpi4py": "engines/mpi",
+    "ppft": "engines/parallel_python.py",
+    "pp": "engines/parallel_python.py",
     "IPython": "cluster/notebook.py",
 }
 

@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, Self, TypeVar
 
-from oche.compare.lifeline import end_with_parent
 from oche.errors import ConfigError, Crashed, Unsupported
+from oche.servers.lifeline import end_with_parent
 
 T = TypeVar("T")
 

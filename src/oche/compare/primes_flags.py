@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from oche.compare.redis_server import redis_server
 from oche.errors import ConfigError
+from oche.servers.redis import Redis
 from oche.sharing.flag import Flag
 from oche.sharing.flag_file import FileFlag
 from oche.sharing.flag_manager import ManagerFlag
@@ -36,7 +36,9 @@ def open_flags(kinds: Sequence[str]) -> Iterator[tuple[dict[str, Flag], dict[str
         for kind in kinds:
             if kind == "redis":
                 try:
-                    flags[kind] = stack.enter_context(RedisFlag(stack.enter_context(redis_server())))
+                    server = Redis()
+                    server.ends_with_us = True
+                    flags[kind] = stack.enter_context(RedisFlag(stack.enter_context(server).url))
                 except ConfigError as error:  # no server, or no redis-py
                     lacking[kind] = str(error)
             elif kind == "file":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import suppress
 
+from oche.engines import remote
 from oche.engines.pool import Answer, Pool
 from oche.errors import Unsupported
 from oche.sharing.memory import Memory
@@ -23,9 +24,9 @@ class Borrowed:
     def __init__(self, pool: Pool, setup: frames.Setup) -> None:
         self._pool, self._worker = pool, setup.worker
         self._memory: Memory | None = None
-        if pool.engine.traits.here:
-            with suppress(Unsupported):
-                self._memory = Memory.create(SIZE)
+        with suppress(Unsupported):
+            self._memory = Memory.create(SIZE)
+        self._shared = pool.engine.traits.here and self._memory is not None
         self.page = new_page() if self._memory is None else Page(self._memory.fd)
         self.reply: frames.Frame | None = None
         self.end: End | None = None
@@ -42,7 +43,7 @@ class Borrowed:
         self.reply, self._call, self._job = None, None, (body, attempt)
         self.jobs += 1
         self.page.clear()
-        if self._memory is None:  # nobody will write down where it is
+        if not self._shared:  # perhaps nobody will write down where it is
             self.page.place[0] = LOADING
         self._alone = False
         if attempt > 1 and self._pool.suspects:
@@ -58,7 +59,7 @@ class Borrowed:
 
     def _listen(self, body: bytes, attempt: int, timeout: float) -> None:
         if self._call is None:
-            page = "" if self._memory is None else self._memory.name
+            page = "" if self._memory is None else remote.page_name(self._memory)
             self._call = self._pool.call(self, self._alone, page, self._worker, body, attempt)
             if self._call is None:
                 self._pool.wait(timeout)

@@ -63,22 +63,26 @@ def connect(
     url = url or os.environ.get("OCHE_URL") or "local:"
     name = run if run is not None else f"_{os.urandom(8).hex()}"
     scheme = urlsplit(url).scheme
-    engine: type[Engine] | None = load_driver(url, schemes(), "engine") if scheme in schemes() else None
-    if engine is None and scheme != "local" and (max_workers is not None or initializer is not None):
+    kind: type[Engine] | None = load_driver(url, schemes(), "engine") if scheme in schemes() else None
+    if kind is None and scheme != "local" and (max_workers is not None or initializer is not None):
         raise Unsupported(
             f"the workers of {url} are not started by connect; start them with `oche worker {url} --slots N`"
         )
     with ExitStack() as undo:
+        engine: Engine | None = None
+        if kind is not None:
+            start = Start(max_workers=max_workers, initializer=initializer, initargs=initargs, store=store or "")
+            engine = kind.open(url, start)
+            undo.callback(engine.close)
         here = scheme in ONE_MACHINE if engine is None else engine.traits.here
-        values = _open_store(store, url, here=here, near=here or (engine is None and local_host(url)))
+        values = _open_store(store, url, here=here, near=here or local_host(url))
         if values is not None:
             undo.enter_context(values)
         journal = None if run is None else undo.enter_context(closing(Journal(run, url)))
         if engine is not None:
-            start = Start(max_workers=max_workers, initializer=initializer, initargs=initargs, store=store or "")
             from oche.engines.over import open_over  # a worker comes with it
 
-            cluster = open_over(engine.open(url, start), url, name, journal, values)
+            cluster = open_over(engine, url, name, journal, values)
         elif scheme == "local":
             cluster = _open_local(url, name, journal, values, store or "", max_workers, initializer, initargs)
         else:

@@ -61,8 +61,9 @@ class Pool:
             self._turn.notify_all()
 
     def close(self) -> None:
-        """Ends what the engine made."""
+        """Ends what the engine made, and the engine."""
         self.engine.end(self._executor)
+        self.engine.close()
 
     def _submit(self, page: str, worker: str, body: bytes, attempt: int) -> Answer:
         while True:

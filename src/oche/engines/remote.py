@@ -23,11 +23,12 @@ from oche.worker.running import Runner
 def run(page: str, worker: str, slots: int, body: bytes, attempt: int) -> tuple[int, bytes]:
     """Runs the job; returns kind and body of the reply, as `frames` has them.
 
-    `page` is the name of the giver's page, or "" for a giver who does not share this machine's memory. `worker` is
-    "host:pid/slot". Whoever calls this trusts the giver: the executor has brought the job, and checked what it checks.
+    `page` is the giver's page, by `page_name`, or "" for a giver who has none to share. `worker` is "host:pid/slot".
+    Whoever calls this trusts the giver: the executor has brought the job, and checked what it checks.
     """
+    machine, _, name = page.rpartition(" ")
     try:
-        shared = _reach(page) if page else new_page()
+        shared = _reach(name) if name and machine == _machine() else new_page()
     except ValueLost:  # it was given up before its turn came
         return frames.CALLED_OFF, b""
     if threading.current_thread() is not threading.main_thread() and (refusal := _timeless(body, attempt)):
@@ -55,6 +56,20 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def page_name(memory: Memory) -> str:
+    """By which a call on this machine finds the giver's page, and one on another knows that it cannot."""
+    return f"{_machine()} {memory.name}"
+
+
+def _machine() -> str:
+    """Equal for those who reach each other's memory: one kernel, one view of its processes, one user."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}/{os.getuid()}"
+    except OSError:
+        return f"{os.uname().nodename}/{os.getuid()}"
 
 
 def _reach(name: str) -> Page:

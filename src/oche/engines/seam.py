@@ -42,13 +42,16 @@ class Start:
 class Engine(ABC):
     """One engine, as a factory of executors."""
 
-    traits: EngineTraits
+    traits: EngineTraits  #: of the class, for lists; an open engine may know better, and then has its own
     slots: int  #: calls that run at the same time
 
     @classmethod
     @abstractmethod
     def open(cls, url: str, start: Start) -> Self:
-        """Raises `ConfigError` for a URL or a start that cannot be right, `Disconnected` if nobody answers there."""
+        """Raises `ConfigError` for a URL or a start that cannot be right, `Disconnected` if nobody answers there.
+
+        What it has not started (`max_workers`, `initializer`) it refuses with `Unsupported`.
+        """
 
     @abstractmethod
     def executor(self) -> Executor:
@@ -61,3 +64,6 @@ class Engine(ABC):
     def end(self, executor: Executor) -> None:
         """No call of ours is wanted any more: ends what `executor` made."""
         executor.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:  # noqa: B027 - most have nothing more to end
+        """Ends what `open` began, after all executors; may be called twice."""
