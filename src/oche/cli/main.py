@@ -27,6 +27,8 @@ VERBS = {
     "run": "Map a function over numbers or lines of stdin, on every worker.",
     "stream": "Run pipelines of topics and channels; publish and read.",
     "engines": "List what a URL can name, what each can do, and how to get what is missing.",
+    "up": "Start a cluster of some kind on this machine, for trying; print its URL.",
+    "down": "End what `up` started.",
     "worker": "Make this machine a node: take jobs from a queue until told to stop.",
     "status": "Show tubes, workers and runs on a broker.",
     "doctor": "Look at a broker, its workers and this machine: what is not well, and the remedy.",
