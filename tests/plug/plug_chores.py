@@ -70,3 +70,10 @@ def environment(name: str) -> str:
 
 def remember(name: str, value: str) -> None:
     os.environ[name] = value
+
+
+def overwritten(array: Any) -> float:
+    """What it was given, in sum; and nothing of that is left there."""
+    found = float(array.sum())
+    array[:] = -1.0
+    return found

@@ -184,6 +184,15 @@ def test_arrays_inside_of_other_things_go_so_too(local: oche.Cluster) -> None:
     arrays[1][0] = 1  # the caller's own
 
 
+def test_a_small_array_is_the_calls_own_and_as_it_was_when_it_was_sent(cluster: oche.Cluster) -> None:
+    array = np.zeros(20_000)  # large enough to go by reference, and too small to be shared
+    with parallel_config("oche", cluster=cluster), Parallel(batch_size=1) as parallel:
+        for i in range(5):
+            array[:] = i
+            assert parallel([delayed(plug_chores.overwritten)(array)] * 4) == [20_000 * i] * 4
+            assert np.all(array == i)
+
+
 def test_an_array_that_the_store_lost_is_put_again(distant: oche.Cluster, farm: Farm, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     array = np.random.default_rng(6).random(300_000)

@@ -35,6 +35,8 @@ from oche.wire.task import task
 
 log = logging.getLogger("oche")
 
+#: Bytes from which on an array's memory is cheaper to find by reference, on one machine, than to take along as text.
+NEAR = 64 << 10
 #: How often a batch is sent again because an array of it was lost in the store; then its caller is told.
 LOSSES = 3
 
@@ -60,6 +62,8 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._cluster = connect(url, **options) if cluster is None else cluster
         self._shelf = None if self._cluster.store is None else Shelf(self._cluster.store)
         self._least = math.inf
+        store = self._cluster.store
+        self._near = NEAR if store is not None and store.traits.here_only else math.inf
         self._out: set[Future[bytes]] = set()
         # Callbacks pull the caller's input, which may wait for this very cluster: not in the cluster's own threads.
         self._actions: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -82,7 +86,9 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         mmap_mode: object = None, prefer: object = None, require: object = None, verbose: object = None,
         context: object = None, **unknown: object,
     ) -> int:  # fmt: skip
-        """joblib's word before a call. Arrays of `max_nbytes` or more go by reference, where there is a store."""
+        """joblib's word before a call. Where there is a store, arrays of `max_nbytes` or more go by reference, and are
+        read-only for the calls; smaller ones, which a program may change between two batches, are theirs.
+        """
         if unknown:
             raise ConfigError(f"Parallel was given {', '.join(unknown)}; give that to parallel_config('oche', ...)")
         self.parallel = weakref.proxy(parallel)  # which has us: the cluster is to end with the last one that uses it
@@ -115,13 +121,13 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         refs: list[ArrayRef] = []
         future: Future[bytes]
         try:
-            pickle, apart = pickled_apart(batch, self._least)
+            pickle, apart = pickled_apart(batch, min(self._least, self._near))
             for memory in apart:
                 assert self._shelf is not None
-                refs.append(self._shelf.leave(memory))
+                refs.append(self._shelf.leave(memory, once=memory.nbytes < self._least))
             # A batch is as large as joblib wants it. The function itself is no task: those may come unsigned.
             run = task(run_batch, alone=True)
-            future = self._cluster.submit(run, _functions(batch.items), pickle, refs)
+            future = self._cluster.submit(run, _functions(batch.items), pickle, refs, self._least)
         except Exception as error:  # joblib would wait for ever for a batch that it could not submit
             future = Future()
             future.set_exception(error)
@@ -147,9 +153,13 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
             callback(future)
 
 
-def run_batch(functions: Sequence[object], batch: bytes, arrays: Sequence[ArrayRef]) -> bytes:
-    """Calls a batch on a worker; `functions` are checked where they are decoded. Returns its results as a pickle."""
-    calls: Any = loads(batch, map(view, arrays))
+def run_batch(functions: Sequence[object], batch: bytes, arrays: Sequence[ArrayRef], least: float) -> bytes:
+    """Calls a batch on a worker; `functions` are checked where they are decoded. Returns its results as a pickle.
+
+    Arrays of less than `least` bytes are the calls' own.
+    """
+    seen = (view(ref) for ref in arrays)
+    calls: Any = loads(batch, (memory if memory.nbytes >= least else bytearray(memory) for memory in seen))
     return pickled(calls())
 
 

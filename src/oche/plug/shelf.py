@@ -6,6 +6,7 @@ the same. It is kept from being freed meanwhile, lest another array come to lie 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -33,12 +34,16 @@ class Shelf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._entries: OrderedDict[tuple[int, int], _Entry] = OrderedDict()  # by address and size; the latest last
+        self._single = itertools.count(-1, -1)  #: in place of the address, for what one batch names
         self._lock = threading.Lock()
 
-    def leave(self, memory: memoryview) -> ArrayRef:
-        """A reference to this memory as an array of bytes, for one batch more. Raises `StoreFull`, `StoreError`."""
+    def leave(self, memory: memoryview, *, once: bool = False) -> ArrayRef:
+        """A reference to this memory as an array of bytes, for one batch more; `once`: for it alone, as it is now.
+
+        Raises `StoreFull`, `StoreError`.
+        """
         array = np.frombuffer(memory, np.uint8)
-        key = (array.__array_interface__["data"][0], array.nbytes)
+        key = (next(self._single) if once else array.__array_interface__["data"][0], array.nbytes)
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -56,7 +61,7 @@ class Shelf:
             for key, entry in list(self._entries.items()):
                 if entry.ref.name in names:
                     entry.users -= 1
-                    if lost:  # whoever names it next is to have it put again
+                    if lost or key[0] < 0:  # whoever names it next is to have it put again
                         self._forget(key)
             self._shrink(IDLE)
 

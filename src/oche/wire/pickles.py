@@ -23,11 +23,17 @@ _registry = threading.Lock()
 
 def pickled(value: object) -> bytes:
     """Pickles by the standard library where that can be read elsewhere, else by cloudpickle. Raises what they raise."""
-    return _pickled(value, None)
+    try:
+        data = pickle.dumps(value, _PROTOCOL)
+        if b"__main__" not in data and b"__mp_main__" not in data:  # by name there, and the worker has another one
+            return data
+    except Exception:
+        pass
+    return cloud_dumps(value)
 
 
 def pickled_apart(value: object, least: float) -> tuple[bytes, list[memoryview]]:
-    """As `pickled`, but the memory of arrays of `least` bytes or more is not copied: `loads` wants it in this order."""
+    """Pickles by cloudpickle, without the memory of arrays of `least` bytes or more: `loads` wants it in this order."""
     apart: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -36,20 +42,7 @@ def pickled_apart(value: object, least: float) -> tuple[bytes, list[memoryview]]
             apart.append(memory)
         return memory.nbytes < least  # whether it is to be part of the pickle
 
-    return _pickled(value, keep, apart.clear), apart
-
-
-def _pickled(
-    value: object, keep: Callable[[pickle.PickleBuffer], bool] | None, again: Callable[[], None] = lambda: None
-) -> bytes:
-    try:
-        data = pickle.dumps(value, _PROTOCOL, buffer_callback=keep)
-        if b"__main__" not in data and b"__mp_main__" not in data:  # by name there, and the worker has another one
-            return data
-    except Exception:
-        pass
-    again()
-    return cloud_dumps(value, keep=keep)
+    return cloud_dumps(value, keep=keep), apart
 
 
 def cloud_dumps(
