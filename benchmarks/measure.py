@@ -15,48 +15,22 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from machine import versions
+from oche.compare.rates import enough, once
 from peers import load
 from peers.base import Missing, Peer, Unmeasured
 from work import nap, noop
 
 ITEMS = 40
 KILL_AFTER = 1.5
-FIRST = 400  #: calls of the first, shortest run
 #: measure -> calls at most, seconds of one run
 RATES = {"one_by_one": (10_000, 0.8), "single": (10_000, 0.5), "batched": (10**6, 1.2), "chunked": (10**6, 1.2)}
-
-
-def enough(call: Callable[[int], Sequence[int]], most: int, budget: float) -> int:
-    """So many calls, `most` at most, that their own cost fills `budget` seconds.
-
-    The cost of one more call is what two runs of unlike length differ by: a peer that waits a second in each run,
-    long or short, gets runs long enough to hide it.
-    """
-    n, seconds = FIRST, once(call, FIRST)
-    each = seconds / n
-    while n < most and seconds < 4 * budget and (n == FIRST or each * n < budget / 2):
-        more = min(most, 4 * n)
-        longer = once(call, more)
-        each = max(longer - seconds, 1e-9) / (more - n)
-        n, seconds = more, longer
-    return max(FIRST // 4, min(most, int(budget / each) // 100 * 100))
-
-
-def once(call: Callable[[int], Sequence[int]], n: int) -> float:
-    """Seconds that n calls take; raises unless all n answers are there and right."""
-    begin = time.perf_counter()
-    found = call(n)
-    seconds = time.perf_counter() - begin
-    if list(found) != list(range(n)):
-        raise AssertionError(f"{n} calls gave wrong answers: {list(found)[:5]} ...")
-    return seconds
 
 
 def farm(peer: Peer, save: Callable[..., None], quick: bool, counts: dict[str, int]) -> None:

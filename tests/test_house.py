@@ -17,12 +17,12 @@ ROOMS = {  # what a room may import from, besides itself, errors and plugins
     "stores": set[str](),
     "worker": {"wire", "queues", "stores"},
     "cluster": {"wire", "queues", "stores", "sharing"},
-    "engines": {"wire", "queues", "stores", "worker", "cluster", "sharing"},
+    "engines": {"servers", "wire", "queues", "stores", "worker", "cluster", "sharing"},
     "kernels": set[str](),
     "sharing": {"stores", "kernels"},
     "algorithms": {"wire", "stores", "worker", "cluster", "kernels", "sharing"},
     "servers": set[str](),
-    "compare": {"servers", "wire", "stores", "kernels", "sharing", "cluster", "engines", "algorithms"},
+    "compare": {"servers", "wire", "stores", "kernels", "sharing", "worker", "cluster", "engines", "algorithms"},
     "streams": {"wire", "queues", "stores", "worker", "cluster"},
     "watch": {"wire", "queues", "cluster"},
     "plug": {"wire", "stores", "cluster", "engines"},
@@ -55,7 +55,7 @@ ADAPTED: dict[str, str | tuple[str, ...]] = {
     "mpi4py": "engines/mpi",
     "ppft": "engines/parallel_python.py",
     "pp": "engines/parallel_python.py",
-    "IPython": "cluster/notebook.py",
+    "IPython": ("cluster/notebook.py", "engines/ipyparallel.py"),
 }
 
 

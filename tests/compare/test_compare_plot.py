@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from oche.compare import plot
+from oche.compare import plot, primes_plot
 from oche.compare.primes import compare_primes
 from oche.compare.primes_rows import pick
 from oche.errors import ConfigError
@@ -23,9 +23,9 @@ def found():
 
 
 def test_it_is_written_as_the_name_says(found, tmp_path: Path):
-    plot.save(found, tmp_path / "bars.png")
+    primes_plot.save(found, tmp_path / "bars.png")
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    plot.save(found, tmp_path / "bars.SVG")
+    primes_plot.save(found, tmp_path / "bars.SVG")
     root = ElementTree.parse(tmp_path / "bars.SVG").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     text = (tmp_path / "bars.SVG").read_text()
@@ -35,7 +35,7 @@ def test_it_is_written_as_the_name_says(found, tmp_path: Path):
 def test_numbers_that_take_no_search_are_drawn_too(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'oche[plot]'")
     found = compare_primes([15], rows=pick("serial"), runs=1, processes=1)
-    plot.save(found, tmp_path / "bars.svg")
+    primes_plot.save(found, tmp_path / "bars.svg")
     assert "numbers, 1 processes" in (tmp_path / "bars.svg").read_text()
 
 

@@ -1,4 +1,4 @@
-"""`oche compare`: what was published about sharing between processes, made again on this machine."""
+"""`oche compare`: all engines side by side; and what was published about sharing between processes, made again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import click
 
 from oche.cli.options import debug_option, json_option, positive, whole
 from oche.cli.output import console, note, print_json
+from oche.compare.engines_work import TASKS
 from oche.worker.cores import usable_cores
 
 if TYPE_CHECKING:
-    from oche.compare.primes import Progress as PrimesProgress
-    from oche.compare.table import Goal, Table
+    from oche.compare.table import Goal, Progress, Table
 
 #: Seconds between two lines that say how far a comparison is, where there is no terminal.
 PAUSE = 15.0
@@ -32,12 +32,50 @@ def processes_option(default: Callable[[], int] | int) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
+plot_option = click.option(
+    "--plot", "pictures", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+    help="Draw it, too: FILE.png or FILE.svg; may be given again.",
+)  # fmt: skip
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 
 
 @click.group()
 def compare() -> None:
-    """Compare ways to share between processes, beside what was published."""
+    """Compare engines, and ways to share between processes, on this machine."""
+
+
+@compare.command()
+@click.option(
+    "--task", type=click.Choice(list(TASKS)), default="pi", show_default=True,
+    help="What the speed-up is measured with; noop: with nothing.",
+)  # fmt: skip
+@click.option(
+    "--workers", "-n", type=positive, default=usable_cores, metavar="N", help="On each engine.", show_default="cores"
+)
+@click.option("--only", metavar="ENGINE,...", help="Only these, as local,redis,dask.")
+@plot_option
+@json_option
+@quiet_option
+@debug_option
+def engines(task: str, workers: int, only: str | None, pictures: Sequence[Path], as_json: bool, quiet: bool) -> None:
+    """Give the same work to every engine that can be started here, one at a time: which is good for what?
+
+    Servers and workers are started on this machine, and ended again; what is missing is named, with how to get it.
+    In the end a worker is killed. All engines take less than 10 minutes. Exit status 1: an engine answered wrong.
+    """
+    from oche.compare import engines_plot, engines_report, plot
+    from oche.compare.engines import compare_engines
+
+    for picture in pictures:
+        plot.check_path(picture)
+    names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    with _progress("--only makes it less", shown=not quiet) as on_progress:
+        found = compare_engines(task, workers=workers, only=names, on_progress=on_progress)
+    for picture in pictures:
+        engines_plot.save(found, picture)
+    _print(as_json, engines_report.plain(found), [engines_report.table(found)], engines_report.goals(found))
+    if any(engine.wrong for engine in found.engines):
+        click.get_current_context().exit(1)
 
 
 @compare.command()
@@ -45,10 +83,7 @@ def compare() -> None:
 @processes_option(usable_cores)
 @click.option("--only", metavar="ROW,...", help="Only these rows, as serial,pool,local,kernel-byte.")
 @click.option("--numbers", metavar="N,...", help="Other numbers than the published five.")
-@click.option(
-    "--plot", "pictures", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
-    help="Draw it, too: FILE.png or FILE.svg; may be given again.",
-)  # fmt: skip
+@plot_option
 @json_option
 @quiet_option
 @debug_option
@@ -61,17 +96,17 @@ def primes(
     Plain Python takes 5 to 20 seconds for a prime of 18 digits: all rows and 20 runs take an hour or two.
     --runs 3, --only and --numbers make it shorter.
     """
-    from oche.compare import plot, primes_report
+    from oche.compare import plot, primes_plot, primes_report
     from oche.compare.primes import NUMBERS, compare_primes
     from oche.compare.primes_rows import pick
 
     rows, asked = pick(only), NUMBERS if numbers is None else _numbers(numbers)
     for picture in pictures:
         plot.check_path(picture)
-    with _progress(shown=not quiet) as on_progress:
+    with _progress("--runs, --only and --numbers make it less", shown=not quiet) as on_progress:
         found = compare_primes(asked, rows=rows, runs=runs, processes=processes, on_progress=on_progress)
     for picture in pictures:
-        plot.save(found, picture)
+        primes_plot.save(found, picture)
     _print(as_json, primes_report.plain(found), [primes_report.table(found)], primes_report.goals(found))
 
 
@@ -136,28 +171,29 @@ def _show(table: Table) -> None:
 
 
 @contextmanager
-def _progress(*, shown: bool) -> Iterator[Callable[[PrimesProgress], None] | None]:
+def _progress(advice: str, *, shown: bool) -> Iterator[Callable[[Progress], None] | None]:
     """Says first how long it will take; then a bar, or now and then a line, on stderr."""
     if not shown:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     from oche.compare.table import minutes
 
     columns = (TextColumn("{task.percentage:>3.0f} %"), BarColumn(bar_width=32), TextColumn("{task.fields[about]}"))
     terminal = sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not terminal) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True, disable=not terminal) as bar:
         task = bar.add_task("", total=1.0, about="")
         began = time.monotonic()
         said = -1.0
 
-        def on_progress(now: PrimesProgress) -> None:
+        def on_progress(now: Progress) -> None:
             nonlocal said
             spent = time.monotonic() - began
             if said < 0:
-                note(f"this takes about {minutes(now.expected)}; --runs, --only and --numbers make it less")
+                note(f"this takes about {minutes(now.expected)}; {advice}")
                 said = spent
             left = spent / now.done * (1 - now.done) if now.done > 0.05 else now.expected * (1 - now.done)
             bar.update(task, completed=now.done, about=f"{now.row}, {minutes(left)} left")

@@ -23,7 +23,7 @@ VERBS = {
     "sort": "Sort an array from a file.",
     "rank": "Rank a linked list from a file, or a random one.",
     "wordcount": "Count the words of text files.",
-    "compare": "Compare ways to share between processes, beside what was published.",
+    "compare": "Compare engines, and ways to share between processes, on this machine.",
     "run": "Map a function over numbers or lines of stdin, on every worker.",
     "stream": "Run pipelines of topics and channels; publish and read.",
     "engines": "List what a URL can name, what each can do, and how to get what is missing.",

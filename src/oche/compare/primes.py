@@ -6,7 +6,6 @@ counts. Processes are started before, and what they share is made before; every 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,11 @@ from oche.compare.primes_flags import open_flags
 from oche.compare.primes_kernel import cost, search_all, stops
 from oche.compare.primes_loops import EVERY, NEAR, near, plain, root, shares
 from oche.compare.primes_rows import ROWS, Row
+from oche.compare.table import Progress
 from oche.engines.opening import connect
 from oche.errors import ConfigError, OcheError
 from oche.sharing.flag import Flag
+from oche.worker.cores import usable_cores
 
 #: The published ones: a small factor, two large ones, and two primes.
 NUMBERS = (
@@ -87,15 +88,6 @@ class Comparison:
     @property
     def primes(self) -> list[Number]:
         return [number for number in self.numbers if number.factor is None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a comparison is."""
-
-    done: float  #: 0 .. 1
-    expected: float  #: seconds that all takes, guessed at the start
-    row: str  #: whose turn it is
 
 
 def compare_primes(
@@ -233,11 +225,7 @@ def _guess(row: Row, number: Number, processes: int, speed: float) -> float:
         return (number.factor or root(number.n)) / 2 / speed
     ours = candidates * number.place if row.flag and number.place is not None else candidates
     asking = ours / EVERY / ASKED if row.flag in ("manager", "redis") else 0.0
-    return asking + ours / speed / min(processes, _cores())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asking + ours / speed / min(processes, usable_cores())
 
 
 def _check(numbers: Sequence[int], rows: Sequence[Row], runs: int, processes: int) -> None:

@@ -37,6 +37,15 @@ class Goal:
         return f"{'not measured' if self.reached is None else 'yes' if self.reached else 'NO'}: {self.text}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a comparison is."""
+
+    done: float  #: 0 .. 1
+    expected: float  #: seconds that all takes, guessed
+    row: str  #: of the table: whose turn it is
+
+
 def seconds(value: float) -> str:
     """A time with three digits: "1.23 s", "45.6 ms", "789 ns"."""
     for unit, one in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

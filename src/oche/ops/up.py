@@ -26,6 +26,7 @@ from pathlib import Path
 from oche.cluster.journal import runs_folder
 from oche.errors import ConfigError, Disconnected
 from oche.servers.kinds import ALONE, KINDS
+from oche.servers.lifeline import end_marked
 
 #: Seconds until a cluster must have answered: frameworks may take their time.
 PATIENCE = 120.0
@@ -155,19 +156,5 @@ def _end(pid: int, gone: Callable[[], bool]) -> None:
 def _sweep(kind: str) -> None:
     """Kills what a keeper that is gone has left, and removes its folder."""
     folder = _folder(kind)
-    for pid in _marked(str(folder)):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    end_marked(MARK, str(folder))
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _marked(mark: str) -> Iterator[int]:
-    wanted = f"{MARK}={mark}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if wanted in path.read_bytes().split(b"\0"):
-                yield int(path.parent.name)
-        except OSError:
-            continue
