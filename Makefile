@@ -47,7 +47,7 @@ bench: .venv/tested
 .PHONY: servers
 servers:
 	@PATH="$$PATH:/usr/sbin"; for server in beanstalkd redis-server rabbitmq-server memcached \
-	    gearmand=gearman-job-server gearadmin=gearman-tools; do \
+	    gearmand=gearman-job-server gearadmin=gearman-tools mpiexec.mpich=mpich mpiexec.openmpi=openmpi-bin; do \
 	  program=$${server%=*} package=$${server#*=}; \
 	  command -v $$program >/dev/null || { test "$$(id -u)" = 0 && apt-get update -q && RUNLEVEL=1 apt-get install -y -q $$package; } \
 	    || echo "$$program is missing, its tests will be skipped: sudo apt-get install $$package" >&2; \

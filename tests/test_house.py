@@ -53,8 +53,8 @@ ADAPTED: dict[str, str | tuple[str, ...]] = {
     "dask": "engines/dask.py",
     "ipyparallel": "engines/ipyparallel.py",
     "mpi4py": "engines/mpi",
-    "ppft": "engines/parallel_python.py",
-    "pp": "engines/parallel_python.py",
+    "ppft": "engines/parallel_python",
+    "pp": "engines/parallel_python",
     "IPython": ("cluster/notebook.py", "engines/ipyparallel.py"),
 }
 

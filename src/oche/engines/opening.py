@@ -28,6 +28,15 @@ ONE_MACHINE = ("local", "sqlite")
 GROUP = "oche.engines"
 
 _BUILT_IN = {
+    "celery": "oche.engines.celery:CeleryEngine",
+    "celery+redis": "oche.engines.celery:CeleryEngine",
+    "celery+rediss": "oche.engines.celery:CeleryEngine",
+    "celery+amqp": "oche.engines.celery:CeleryEngine",
+    "celery+amqps": "oche.engines.celery:CeleryEngine",
+    "dask": "oche.engines.dask:DaskEngine",
+    "ipyparallel": "oche.engines.ipyparallel:IPyParallelEngine",
+    "mpi": "oche.engines.mpi:MPIEngine",
+    "pp": "oche.engines.parallel_python:ParallelPythonEngine",
     "process": "oche.engines.process:ProcessEngine",
     "thread": "oche.engines.thread:ThreadEngine",
 }

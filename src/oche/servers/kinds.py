@@ -60,8 +60,32 @@ BROKERS: Mapping[str, Callable[[Path], Server]] = {
     "nsq": _nsq,
     "gearman": _gearman,
 }
-#: Frameworks that bring their own workers: on top of which broker, and what is started there.
-FRAMEWORKS: Mapping[str, tuple[str, Callable[[str, int, Path], Server]]] = {}
+
+
+def _celery(broker: str, slots: int, folder: Path) -> Server:
+    from oche.servers.celery import CeleryWorker
+
+    return CeleryWorker(broker, slots, folder)
+
+
+def _dask(_broker: str, slots: int, folder: Path) -> Server:
+    from oche.servers.dask import DaskCluster
+
+    return DaskCluster(folder / "dask", slots)
+
+
+def _ipyparallel(_broker: str, slots: int, folder: Path) -> Server:
+    from oche.servers.ipyparallel import IPythonCluster
+
+    return IPythonCluster(folder / "ipyparallel", slots)
+
+
+#: Frameworks that bring their own workers: on top of which broker, if any, and what is started there.
+FRAMEWORKS: Mapping[str, tuple[str, Callable[[str, int, Path], Server]]] = {
+    "celery": ("redis", _celery),
+    "dask": ("", _dask),
+    "ipyparallel": ("", _ipyparallel),
+}
 
 #: All that `up` knows.
 KINDS = ("sqlite", *BROKERS, *FRAMEWORKS)

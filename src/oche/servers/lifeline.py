@@ -16,10 +16,10 @@ PR_SET_PDEATHSIG = 1
 PATIENCE = 10.0
 
 
-def end_with_parent() -> None:
-    """From now on this process is killed when its parent ends, however that happens. Linux; elsewhere nothing."""
+def end_with_parent(how: signal.Signals = signal.SIGKILL) -> None:
+    """From now on this process gets the signal when its parent ends, however that happens. Linux; elsewhere nothing."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
 
 
 def marked(variable: str, value: str) -> dict[int, str]:
@@ -39,13 +39,15 @@ def marked(variable: str, value: str) -> dict[int, str]:
 
 
 def end_marked(variable: str, value: str) -> None:
-    """Kills them all, and returns when none is left, or after `PATIENCE` seconds.
+    """Kills them all but the caller, and returns when none is left, or after `PATIENCE` seconds.
 
     A resource tracker of multiprocessing's is waited for: it ends by itself after those whom it serves, and it alone
     knows what to remove then.
     """
-    end = time.monotonic() + PATIENCE
-    while (left := marked(variable, value)) and time.monotonic() < end:
+    end, own = time.monotonic() + PATIENCE, os.getpid()
+    while (left := {pid: line for pid, line in marked(variable, value).items() if pid != own}) and (
+        time.monotonic() < end
+    ):
         for pid, command in left.items():
             if "resource_tracker" not in command:
                 with contextlib.suppress(ProcessLookupError):

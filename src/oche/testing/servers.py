@@ -32,8 +32,14 @@ _HINTS = {
     "nsq": "pip install 'oche[nsq]'",
     **dict.fromkeys(("sklearn", "scipy", "IPython", "ipykernel", "nbclient"), "pip install 'oche[test]'"),
     "pymemcache": "pip install 'oche[memcached]'",
+    "distributed": "pip install 'oche[dask]'",
+    "ipyparallel": "pip install 'oche[ipyparallel]'",
     "gearmand": "apt install gearman-job-server",
     "gearadmin": "apt install gearman-tools",
+    "mpi4py": "pip install 'oche[mpi]'",
+    "mpiexec.mpich": "apt install mpich",
+    "mpiexec.openmpi": "apt install openmpi-bin",
+    "ppft": "pip install 'oche[parallel_python]'",
 }
 
 
