@@ -30,6 +30,7 @@ from oche.engines.process import ProcessEngine
 from oche.engines.seam import CREW
 from oche.engines.thread import ThreadEngine
 from oche.errors import Broken, ConfigError, Crashed, TimedOut
+from oche.plugins import load_driver
 from oche.testing import executor_calls as calls
 from oche.testing.executor_rig import gone, lines
 
@@ -190,6 +191,8 @@ def test_a_program_without_its_guard_is_told_so(tmp_path: Path) -> None:
     assert "__main__" in done.stderr
 
 
+#: Columns of the document's table, after those that have names here.
+OF_OTHERS = ("mpi", "celery", "dask", "ipyparallel", "pp")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "engines.md"
 
 
@@ -208,6 +211,7 @@ def test_the_table_of_the_document_is_what_the_engines_say() -> None:
     columns = [CREW, ProcessEngine.traits, ThreadEngine.traits]
     with ProcessPoolExecutor(1) as pool:
         columns.append(Given(pool).traits)
+    columns += [load_driver(f"{scheme}:", schemes(), "engine").traits for scheme in OF_OTHERS]
     for name, *cells in (row for row in rows if ": " in row[0]):
         trait = name.partition(":")[0]
         assert [cell.startswith("yes") for cell in cells] == [getattr(traits, trait) for traits in columns], trait
