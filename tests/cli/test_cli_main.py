@@ -57,6 +57,7 @@ def test_a_mistyped_verb_is_guessed(shell: Shell) -> None:
         (("status", "carrier-pigeon://x"), "carrier-pigeon"),
         (("pi", "10", "--on", "sqlite:///q.db", "--workers", "2"), "oche worker sqlite:///q.db"),
         (("status", "local:"), "cannot be reached from here"),
+        (("status", "dask://host"), "cannot be reached from here"),
         (("status",), "URL"),
         (("run", "work.py"), "FILE:FUNCTION"),
         (("run", "work.py:cube"), "its functions: Size, die, echo"),

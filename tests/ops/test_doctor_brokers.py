@@ -172,8 +172,14 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_this_machine_by_itself() -> None:
     found = diagnose("local:")
-    assert "a process starts and answers" in about(found, "reachable").text
+    assert "a worker answered" in about(found, "reachable").text
     assert {"here", "journal", "temporary"} <= {finding.topic for finding in found.findings}
+
+
+def test_an_engine_is_asked_what_it_is() -> None:
+    found = diagnose("thread:")
+    assert found.worst in ("ok", "note")
+    assert "workers" in {finding.topic for finding in found.findings}
 
 
 def test_nobody_answers() -> None:

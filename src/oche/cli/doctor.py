@@ -21,7 +21,7 @@ _CODES = {"ok": 0, "note": 0, "warning": 4, "error": 1}
 @json_option
 @debug_option
 def doctor(url: str, as_json: bool) -> None:
-    """Look at the broker at URL, its workers and this machine; say what is not well, and the remedy.
+    """Look at the broker or engine at URL, its workers and this machine; say what is not well, and the remedy.
 
     Tells whether the broker answers, how fast, and is new enough; what a power cut may lose with its settings; its
     limits; who reaches it; what the workers run and whether they have the same key; jobs that were set aside; the

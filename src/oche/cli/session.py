@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from oche.cli.options import log_to_stderr
 from oche.cli.output import note
 from oche.errors import ConfigError
+from oche.plugins import without_password
 
 if TYPE_CHECKING:
     from oche.cluster.executor import Cluster
@@ -36,14 +37,14 @@ def cluster_at(url: str | None, run_name: str | None, workers: int | None) -> It
 
 
 def address_of(url: str) -> tuple[str, Farm]:
-    """The URL for the driver, and the farm. Raises `ConfigError` for local: and the like, inside of their programs."""
+    """The URL for the driver, and the farm. Raises `ConfigError` for engines that have no broker of ours."""
     from oche.engines.opening import schemes
     from oche.wire.names import split_farm
 
     if urlsplit(url).scheme in ("local", *schemes()):
         raise ConfigError(
-            f"{url} is inside of the program that uses it and cannot be reached from here; "
-            "give the URL of a broker, such as sqlite:///jobs.db or beanstalkd://host"
+            f"the workers of {without_password(url)} are inside of a program, or another library's, and cannot be "
+            "reached from here; give the URL of a broker, such as sqlite:///jobs.db or beanstalkd://host"
         )
     return split_farm(url)
 

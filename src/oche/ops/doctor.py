@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from oche.engines.opening import schemes
 from oche.errors import Disconnected, QueueError
 from oche.ops import (
     doctor_beanstalkd,
@@ -60,15 +61,17 @@ JUDGES: dict[str, Judge] = {
 
 
 def diagnose(url: str, *, patience: float = PATIENCE) -> Diagnosis:
-    """Looks at everything behind a URL, `local:` too, within seconds; changes nothing and leaves nothing behind.
+    """Looks at everything behind a URL, engines too, within seconds; changes nothing and leaves nothing behind.
 
     Raises `ConfigError` for a URL that cannot be right; what is not well is in the findings.
     """
     shown = without_password(url)
     here = [doctor_here.versions(), *doctor_here.journals()]
-    if urlsplit(url).scheme == "local":
-        found = list(doctor_here.local())
-        return Diagnosis(url=shown, reachable=True, findings=(*found, *here))
+    if urlsplit(url).scheme in ("local", *schemes()):
+        try:
+            return Diagnosis(url=shown, reachable=True, findings=(*doctor_here.engine(url), *here))
+        except Disconnected as wrong:
+            return _unreachable(shown, wrong, here)
     address, farm = split_farm(url)
     file = urlsplit(address).scheme == "sqlite"
     seen_by_others = not file and exposed(address)
@@ -77,11 +80,15 @@ def diagnose(url: str, *, patience: float = PATIENCE) -> Diagnosis:
     try:
         queue = find_queue(address)
     except Disconnected as wrong:
-        text, _, remedy = str(wrong).rpartition("; ")
-        return Diagnosis(url=shown, reachable=False, findings=(error("reachable", text, remedy), *here))
+        return _unreachable(shown, wrong, here)
     with queue:
         findings = [*_broker(queue, farm, address, seen_by_others), *_farm(queue, farm, shown, signer, patience)]
     return Diagnosis(url=shown, reachable=True, findings=(*findings, *here))
+
+
+def _unreachable(shown: str, wrong: Disconnected, here: list[Finding]) -> Diagnosis:
+    text, _, remedy = str(wrong).rpartition("; ")
+    return Diagnosis(url=shown, reachable=False, findings=(error("reachable", text, remedy), *here))
 
 
 def _broker(queue: Queue, farm: Farm, url: str, seen_by_others: bool) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from oche.cluster.journal import runs_folder
 from oche.engines.opening import connect
-from oche.errors import ConfigError, KeyMissing, OcheError
+from oche.errors import Broken, ConfigError, Disconnected, JobError, KeyMissing
+from oche.ops import doctor_workers
 from oche.ops.doctor_sqlite import disk
 from oche.ops.finding import Finding, error, note, ok
 from oche.wire.signing import Signer, key_file, load_key
@@ -45,14 +46,26 @@ def key(exposed: bool) -> tuple[Signer | None, Finding]:
         return None, error("key", text, remedy)
 
 
-def local() -> Iterator[Finding]:
-    """Whether `local:` works: a process of this machine is started and asked."""
+def engine(url: str) -> Iterator[Finding]:
+    """Whether `local:`, or an engine that is an executor, computes: a worker is asked what it is.
+
+    Raises `ConfigError` for a URL that cannot be right, `Disconnected` if nobody answers there.
+    """
     began = time.perf_counter()
+    local = url == "local:"
     try:
-        with connect("local:", max_workers=1) as cluster:
-            cluster.submit(about).result(60.0)
-    except (OcheError, OSError, TimeoutError) as wrong:
-        yield error("reachable", f"no process could be started to compute: {wrong}", "`oche worker -v` says more")
+        with connect(url, max_workers=1 if local else None) as cluster:
+            slots, told = cluster.slots, cluster.submit(about).result(60.0)
+    except (Broken, JobError, OSError, TimeoutError) as wrong:
+        if isinstance(wrong, Disconnected):
+            raise
+        remedy = "`oche worker -v` says more" if local else "see the logs of its workers; oche must be installed there"
+        yield error("reachable", f"no worker could compute: {wrong}", remedy)
         return
-    yield ok("reachable", f"a process starts and answers within {time.perf_counter() - began:.2f} s")
+    yield ok("reachable", f"a worker answered {time.perf_counter() - began:.2f} s after the URL was opened")
+    if not local:
+        yield ok("workers", f"{slots} call{'s' * (slots != 1)} at a time")
+        own = about()
+        differ = list(doctor_workers.versions("the worker", told, own))
+        yield from differ or [ok("code", f"oche {own['oche']} and Python {own['python']} there, as here")]
     yield from disk("temporary", Path(tempfile.gettempdir()))

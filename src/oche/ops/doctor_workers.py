@@ -58,12 +58,13 @@ def _differences(answer: Answer, own: dict[str, str | float], busy: bool, patien
         text = f"{name} has a slot free and did not answer within {patience:g} s"
         yield warning("workers", text, "see its log; `oche status` shows whether it is still there")
     else:
-        yield from _versions(name, told, own)
+        yield from versions(name, told, own)
         if (skew := skew_of(float(told["time"]), answer.sent, answer.received)) > SKEW:
             yield warning("clock", f"the clock of {name} is off by {skew:,.0f} s or more", "run chrony or ntpd on both")
 
 
-def _versions(name: str, told: dict[str, str | float], own: dict[str, str | float]) -> Iterator[Finding]:
+def versions(name: str, told: dict[str, str | float], own: dict[str, str | float]) -> Iterator[Finding]:
+    """What a worker runs that this program does not."""
     if told["oche"] != own["oche"]:
         text = f"{name} runs oche {told['oche']}, this is {own['oche']}"
         yield warning("code", text, "install the same on all machines and restart the workers")
