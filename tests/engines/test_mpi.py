@@ -205,7 +205,7 @@ if __name__ == "__main__":
 """
 
 
-def run(url: str, tmp_path: Path, *arguments: str, ranks: int = 3, module: str = "mpi4py.futures") -> tuple[int, str]:
+def run(url: str, tmp_path: Path, *arguments: str, ranks: int = 3) -> tuple[int, str]:
     """Exit status and all that it says."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -219,7 +219,16 @@ def run(url: str, tmp_path: Path, *arguments: str, ranks: int = 3, module: str =
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
     }
-    command = [url.partition("=")[2], "-n", str(ranks), sys.executable, "-m", module, str(program), *arguments]
+    command = [
+        url.partition("=")[2],
+        "-n",
+        str(ranks),
+        sys.executable,
+        "-m",
+        "mpi4py.futures",
+        str(program),
+        *arguments,
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -240,7 +249,11 @@ def test_a_program_that_leaves_its_calls_alone_is_told_so(tmp_path: Path) -> Non
     assert "it should end its clusters before, by `with`" in run(MPICH, tmp_path, "forgets", str(tmp_path / "ran"))[1]
 
 
-def test_programs_of_mpi_that_have_no_workers(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    assert "with `mpiexec -n N`, N at least 2" in run(MPICH, tmp_path / "a", "computes", ranks=1)[1]
-    assert "mpiexec -n N python -m mpi4py.futures" in run(MPICH, tmp_path, "computes", module="mpi4py.run")[1]
+def test_a_program_of_one_rank_has_no_workers(tmp_path: Path) -> None:
+    assert "with `mpiexec -n N`, N at least 2" in run(MPICH, tmp_path, "computes", ranks=1)[1]
+
+
+def test_a_program_of_mpi_whose_ranks_all_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMI_RANK", "1")
+    with pytest.raises(ConfigError, match=r"mpiexec -n N python -m mpi4py\.futures"):
+        oche.connect("mpi:")

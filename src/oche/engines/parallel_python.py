@@ -53,7 +53,7 @@ GONE, RETRY = 10.0, 1.0
 class ParallelPythonEngine(Engine):
     """ppservers of others, or workers of our own."""
 
-    traits = EngineTraits(here=True, timeout=True, stop=True, kill=False, survives=True, output=False)
+    traits = EngineTraits(here=False, timeout=True, stop=False, kill=False, survives=True, output=False)
 
     def __init__(self, lines: Callable[[], list[Line]]) -> None:
         self._lines = lines
@@ -67,7 +67,9 @@ class ParallelPythonEngine(Engine):
             return cls._there(url, start)
         slots = workers(url, URL, start)
         begin = (slots, start.store, b"" if start.initializer is None else pickled((start.initializer, start.initargs)))
-        return cls(lambda: [Ours(begin) for _ in range(slots)])
+        engine = cls(lambda: [Ours(begin) for _ in range(slots)])
+        engine.traits = EngineTraits(here=True, timeout=True, stop=True, kill=False, survives=True, output=False)
+        return engine
 
     @classmethod
     def _there(cls, url: str, start: Start) -> Self:
@@ -91,9 +93,7 @@ class ParallelPythonEngine(Engine):
                 f"nobody at {shown} ({'; '.join(errors) or 'none has announced itself'}); start it with "
                 f"`ppserver -p {PORT} -s SECRET`, with ppft {VERSION}"
             )
-        engine = cls(lambda: [Theirs(place, secret, n) for place, n in counts.items() for _ in range(n)])
-        engine.traits = EngineTraits(here=False, timeout=True, stop=False, kill=False, survives=True, output=False)
-        return engine
+        return cls(lambda: [Theirs(place, secret, n) for place, n in counts.items() for _ in range(n)])
 
     def executor(self) -> Executor:
         first, self._first = self._first, None
@@ -197,13 +197,14 @@ class Lines(Executor):
                 continue
             try:
                 answer = line.ask(RUN, line.slots, body)
+                good, value = (
+                    pickle.loads(answer) if answer != DIED else (False, BrokenExecutor("its process has died"))
+                )
             except Disconnected as error:
                 future.set_exception(BrokenExecutor(str(error)))
                 return
-            except RuntimeError as error:
-                future.set_exception(error)
-                continue
-            good, value = pickle.loads(answer) if answer != DIED else (False, BrokenExecutor("its process has died"))
+            except Exception as error:  # the worker could not call it, or we not read the answer
+                good, value = False, error
             if good:
                 future.set_result(value)
             else:

@@ -21,8 +21,8 @@ from oche.errors import Broken, Disconnected
 from oche.worker.crew import child_environment
 from oche.worker.spawning import spawn
 
-#: Seconds that a ppserver may take to answer, and to announce itself.
-CONNECT, FIND = 10.0, 2.0
+#: Seconds that a ppserver may take to answer; to announce itself when asked; how often all are asked.
+CONNECT, FIND, ASK = 10.0, 0.5, 4
 #: A worker. It warns of how ppft is made.
 _WORKER = [sys.executable, "-u", "-W", "ignore::RuntimeWarning:runpy", "-m", "ppft"]
 #: What all must have alike.
@@ -106,7 +106,7 @@ class Ours(Line):
             raise Broken(f"the initializer failed in a worker:\n{failure.decode()}")
 
     def cut(self) -> None:
-        with self._lock:
+        with self._lock, suppress(ProcessLookupError):
             if self._pid is not None:
                 os.killpg(self._pid, signal.SIGKILL)
 
@@ -176,10 +176,11 @@ def find(pattern: str, port: int) -> list[tuple[str, int]]:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         door.bind(("", port))
-        door.sendto(b"C", ("255.255.255.255" if pattern == "*" else pattern.replace("*", "255"), port))
-        end = time.monotonic() + FIND
-        while (left := end - time.monotonic()) > 0 and wait([door], left):
-            said, (host, _) = door.recvfrom(1024)
-            if said[:1] == b"S":
-                found.add((host, port))
+        for _ in range(ASK):  # such a message may be lost
+            door.sendto(b"C", ("255.255.255.255" if pattern == "*" else pattern.replace("*", "255"), port))
+            end = time.monotonic() + FIND
+            while (left := end - time.monotonic()) > 0 and wait([door], left):
+                said, (host, _) = door.recvfrom(1024)
+                if said[:1] == b"S":
+                    found.add((host, port))
     return sorted(found)

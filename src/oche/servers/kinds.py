@@ -80,11 +80,18 @@ def _ipyparallel(_broker: str, slots: int, folder: Path) -> Server:
     return IPythonCluster(folder / "ipyparallel", slots)
 
 
+def _parallel_python(_broker: str, slots: int, folder: Path) -> Server:
+    from oche.servers.parallel_python import PPServer
+
+    return PPServer(slots)
+
+
 #: Frameworks that bring their own workers: on top of which broker, if any, and what is started there.
 FRAMEWORKS: Mapping[str, tuple[str, Callable[[str, int, Path], Server]]] = {
     "celery": ("redis", _celery),
     "dask": ("", _dask),
     "ipyparallel": ("", _ipyparallel),
+    "pp": ("", _parallel_python),
 }
 
 #: All that `up` knows.

@@ -22,13 +22,13 @@ runpy.run_module("ppft.server", run_name="__main__")
 
 
 class PPServer(Server):
-    """A ppserver with so many workers and a secret of its own, which is part of the URL; `environment` is for them."""
+    """A ppserver with so many workers, and `environment` for them. Its secret, new unless given, is part of the URL."""
 
     scheme = "pp"
 
-    def __init__(self, slots: int, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, slots: int, *, secret: str = "", environment: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self.slots, self.secret = slots, secrets.token_hex(16)
+        self.slots, self.secret = slots, secret or secrets.token_hex(16)
         self._environment = os.environ if environment is None else environment
 
     @property

@@ -32,6 +32,7 @@ _HINTS = {
     "nsq": "pip install 'oche[nsq]'",
     **dict.fromkeys(("sklearn", "scipy", "IPython", "ipykernel", "nbclient"), "pip install 'oche[test]'"),
     "pymemcache": "pip install 'oche[memcached]'",
+    "celery": "pip install 'oche[celery]'",
     "distributed": "pip install 'oche[dask]'",
     "ipyparallel": "pip install 'oche[ipyparallel]'",
     "gearmand": "apt install gearman-job-server",
