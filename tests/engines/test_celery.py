@@ -23,7 +23,7 @@ import oche
 from farms import until
 from oche.engines.celery import CeleryEngine
 from oche.engines.celery_app import TASK, Told, app_of
-from oche.engines.celery_watch import MOST, SILENCE, Out, Rule
+from oche.engines.celery_watch import MISSING, SILENCE, Out, Rule
 from oche.engines.seam import Start
 from oche.errors import ConfigError, Crashed, Disconnected, Refused, Unsupported
 from oche.servers.celery import CeleryWorker
@@ -324,24 +324,27 @@ def told(has: list[str] | None = None, died: list[str] | None = None) -> Told:
 
 
 class Looks:
-    """A rule that looks once a second at calls `a` and `b`, which were put in this order; it knows nodes n and m."""
+    """A rule that looks once a second at calls `a` and `b`, which were put in this order; it knows workers n and m."""
 
     def __init__(self, known: str = "nm") -> None:
         self.rule, self.now = Rule(), 1000.0
         self.out = {name: Out("", number=number) for number, name in enumerate("ab", 1)}
-        self.rule.heard = dict.fromkeys(known, self.now)
+        for worker in known:
+            self.rule.hear(worker)
+        self.look(True, **{worker: told() for worker in known})
 
-    def lost(self, waiting: bool = False, pause: float = 1.0, **nodes: Told) -> list[str]:
+    def look(self, waiting: bool = False, pause: float = 1.0, **workers: Told) -> list[str]:
         self.now += pause
-        self.rule.heard |= dict.fromkeys(nodes, self.now)
-        return self.rule.lost(self.out, nodes, waiting, self.now)
+        for worker in workers:
+            self.rule.hear(worker)
+        return self.rule.lost(self.out, workers, waiting, self.now)
 
-    def after(self, waiting: bool = False, **nodes: Told) -> dict[str, int]:
-        """At which of ten looks each call is lost for the first time."""
+    def after(self, waiting: bool = False, **workers: Told) -> dict[str, int]:
+        """After how many seconds each call is lost, of ten."""
         found: dict[str, int] = {}
-        for look in range(10):
-            for name in self.lost(waiting, **nodes):
-                found.setdefault(name, look)
+        for second in range(1, 11):
+            for name in self.look(waiting, **workers):
+                found.setdefault(name, second)
         return found
 
 
@@ -349,20 +352,29 @@ def test_what_a_worker_has_is_not_lost() -> None:
     assert Looks().after(n=told(["a"]), m=told(["b"])) == {}
 
 
-def test_what_nobody_has_is_lost_after_some_silence() -> None:
-    assert Looks().after(n=told(["b"]), m=told()) == {"a": SILENCE}
+def test_what_nobody_has_is_lost_at_the_second_look() -> None:
+    assert Looks().after(n=told(["b"]), m=told()) == {"a": 2}
 
 
-def test_what_a_dead_node_had_is_lost_after_some_silence() -> None:
+def test_what_a_dead_worker_had_is_lost_after_its_silence() -> None:
     looks = Looks()
-    looks.lost(n=told(["a"]), m=told(["b"]))
-    assert looks.after(True, m=told(["b"])) == {"a": SILENCE}
+    looks.look(n=told(["a"]), m=told(["b"]))
+    assert looks.after(True, m=told(["b"])) == {"a": SILENCE + MISSING}
+    assert looks.after(m=told(["a", "b"])) == {}
+
+
+def test_a_worker_that_is_slow_to_answer_is_not_dead() -> None:
+    looks = Looks()
+    looks.look(n=told(["a"]), m=told(["b"]))
+    for _ in range(10):
+        assert looks.look(m=told(["b"])) == []
+        looks.rule.hear("n")
 
 
 def test_what_waits_in_the_queue_is_not_lost_until_one_behind_it_is_taken() -> None:
     assert Looks().after(True, n=told(), m=told()) == {}
     assert Looks().after(True, n=told(["a"]), m=told()) == {}
-    assert Looks().after(True, n=told(["b"]), m=told()) == {"a": SILENCE}
+    assert Looks().after(True, n=told(["b"]), m=told()) == {"a": 2}
 
 
 def test_without_any_worker_calls_wait() -> None:
@@ -370,20 +382,21 @@ def test_without_any_worker_calls_wait() -> None:
 
 
 def test_a_dead_child_is_told_at_once() -> None:
-    assert Looks().lost(n=told(["a"], died=["a"]), m=told(["b"])) == ["a"]
+    assert Looks().look(n=told(["a"], died=["a"]), m=told(["b"])) == ["a"]
 
 
 def test_a_message_that_came_back_is_believed_when_all_have_told() -> None:
     looks = Looks()
     looks.out["a"].doubt = True
-    assert looks.lost(n=told(["a"]), m=told(["b"])) == []
+    assert looks.look(n=told(["a"]), m=told(["b"])) == []
     looks.out["a"].doubt = True
-    assert looks.lost(m=told(["b"])) == []  # n may have it
-    assert looks.lost(n=told(), m=told(["b"])) == ["a"]
+    assert looks.look(m=told(["b"])) == []  # n may have it
+    assert looks.look(n=told(), m=told(["b"])) == ["a"]
 
 
 def test_time_in_which_the_broker_was_away_does_not_count() -> None:
     looks = Looks()
-    assert looks.lost(pause=3600.0, n=told(["b"])) == []
-    assert looks.lost(pause=3600.0, n=told(["b"])) == []
-    assert looks.out["a"].missing == MOST
+    looks.look(n=told(["a"]), m=told(["b"]))
+    assert looks.look(pause=3600.0, m=told(["b"])) == []
+    assert "n" in looks.rule.silent
+    assert looks.look(pause=0.1, n=told(["a"]), m=told(["b"])) == []

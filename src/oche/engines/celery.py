@@ -9,11 +9,13 @@
 Of an app of yours nothing else is used: its tasks, settings and result backend stay as they are. Give its workers
 `worker_prefetch_multiplier = 1`, or one holds calls back while another idles.
 
-Acknowledging late does not do for a worker that dies: a message that kills whoever takes it would come back for ever,
-and on Redis that of a killed node comes back only after an hour. So what comes back is not run; it makes us ask all
-workers what they have. So does a call that is out for long. What no living worker has, nor the queue, is lost: its
-future ends with a `BrokenExecutor`, so that it is put again, as often as `crashes` says. That takes a second where a
-child died, 8 seconds where a whole node did. A worker that is only slow may do a call a second time; that is harmless.
+That a message is acknowledged late, and rejected when its worker dies, is not enough: one that kills whoever takes it
+would come back for ever, and on Redis that of a killed node comes back only after an hour. So what comes back is not
+run; it makes us ask all workers what they have, and so does a call that is out for more than a second. What no living
+worker has, nor the queue, is lost: its future ends with a `BrokenExecutor`, so that it is put again, as often as
+`crashes` says. That takes a second or two where a child died, six where a whole node did. Because we ask, a call that
+lasts can be acknowledged after ten minutes, before the brokers lose patience (`celery_app.LONG`). A worker that is
+only slow, or cut off, may do a call a second time; the first answer counts.
 
 What it lacks beside `local:`, and what becomes of that:
 
@@ -24,6 +26,7 @@ What it lacks beside `local:`, and what becomes of that:
 - What calls print goes to the workers' own output.
 - The slots are those of the workers that answer when it is opened. Without any, calls wait.
 - What a killed client had out is run all the same: at most a job for each slot.
+- A broker that restarts may cost a call that runs one of its tries.
 """
 
 from __future__ import annotations
@@ -75,7 +78,9 @@ class CeleryEngine(Engine):
                 stack.callback(calls.shutdown)
                 nodes, strangers = calls.meet()
             except errors_of(app) as error:
-                raise Disconnected(f"the broker of {where} is not there, or lets us not in: {error}") from error
+                raise Disconnected(
+                    f"the broker of {where} is not there, or lets us not in: {error}; start it or mend the URL"
+                ) from error
             if calls.distrusted:
                 raise ConfigError(f"a worker of {where} answers, but {calls.distrusted}")
             if strangers:

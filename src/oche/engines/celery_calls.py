@@ -34,7 +34,7 @@ log = logging.getLogger("oche")
 #: Seconds that the first worker may take to answer when we meet them, and each after another.
 FIRST, NEXT = 2.0, 0.15
 #: Seconds that a call is out before we ask for it, and that the workers have to answer.
-LATE, HEARING = 1.0, 0.5
+LATE, HEARING = 1.0, 1.0
 #: Seconds between two tries to reach a broker that is away, and between two times that we say so.
 REST, SAID = 0.5, 60.0
 
@@ -59,7 +59,7 @@ class Calls(Executor):
         self._asked = 0  #: how often
         self._told: dict[str, Told] = {}  #: by whom, since then
         self._news = threading.Event()  #: somebody told
-        self._silent = 0  #: how often nobody did
+        self._lonely = False  #: nobody does, and that was said
         self.distrusted = ""  #: why, if somebody answered who does not have our key
         self._turn = threading.Event()  #: the watch has something to do now
         self._ended = threading.Event()  #: shut, and nothing is out
@@ -185,7 +185,7 @@ class Calls(Executor):
             head = Answer(message.properties.get("correlation_id") or "", frames.REFUSED)
             reply = frames.encode_failure(failure)
         if isinstance(head, Told):
-            self._rule.heard[head.node] = time.monotonic()
+            self._rule.hear(head.node)
             if head.ask == self._asked:
                 self._told[head.node] = head
             self._news.set()
@@ -251,12 +251,12 @@ class Calls(Executor):
         if not late:
             return
         until = now + HEARING
-        while (left := until - time.monotonic()) > 0 and not self._rule.there(now) <= self._told.keys():
+        while (left := until - time.monotonic()) > 0 and not set(self._rule.silent) <= self._told.keys():
             self._news.wait(left)
             self._news.clear()
         for id in self._rule.lost(late, dict(self._told), waiting(self._app, connection), time.monotonic()):
             if late[id].future.set_running_or_notify_cancel():
                 late[id].future.set_exception(BrokenExecutor(f"the worker of {self._where} that had call {id} is gone"))
-        self._silent = 0 if self._rule.there(now) else self._silent + 1
-        if self._silent == 3:  # once, until somebody is heard again
+        if not self._rule.silent and not self._lonely:
             log.warning("no worker answers at %s; calls wait until there is one", self._where)
+        self._lonely = not self._rule.silent

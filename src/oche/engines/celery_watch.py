@@ -19,10 +19,10 @@ from oche.engines.celery_app import TASK, Told
 
 #: Seconds for a connection to be made.
 CONNECT = 4.0
-#: Seconds between two looks, and at most that one look adds to how long a call is missing: we may have been away.
+#: Seconds between two looks, and what one look adds at most to a worker's silence: we may have been away.
 PACE, MOST = 1.0, 2.0
-#: Seconds that a call is missing, or a worker silent, until it is taken to be lost.
-SILENCE = 3.0
+#: Seconds of silence until a worker is taken for dead, and that nobody has a call until that is taken for lost.
+SILENCE, MISSING = 3.0, 1.0
 
 
 @dataclass(eq=False)
@@ -35,40 +35,49 @@ class Out:
     since: float = 0.0  #: when it was put
     taken: bool = False  #: a worker had it
     doubt: bool = False  #: its message came back, so whoever had it may be dead
-    missing: float | None = None  #: seconds that neither a worker has it nor, perhaps, the queue
+    missing: float | None = None  #: since when nobody has it, neither a worker nor, perhaps, the queue
 
 
 class Rule:
-    """Says which calls are lost. Does no I/O."""
+    """Says which calls are lost. Does no I/O. Another thread may `hear` meanwhile."""
 
     def __init__(self) -> None:
         self.begun = 0  #: the number of the last call of which we know that somebody had it
-        self.heard: dict[str, float] = {}  #: workers, and when they last said something
+        self.silent: dict[str, float] = {}  #: living workers, and for how long each has said nothing when it was asked
+        self._met = False  #: there were any
         self._looked = 0.0
 
-    def there(self, now: float) -> set[str]:
-        """The workers that are alive, as far as we know."""
-        return {name for name, when in self.heard.items() if now - when < SILENCE}
+    def hear(self, worker: str) -> None:
+        """It lives."""
+        self.silent[worker] = 0.0
+        self._met = True
 
     def lost(self, late: Mapping[str, Out], told: Mapping[str, Told], waiting: bool, now: float) -> list[str]:
         """The ids of those that are, by what workers told just now, and whether messages wait in the queue."""
         passed, self._looked = min(now - self._looked, MOST), now
+        for worker in set(self.silent) - told.keys():
+            self.silent[worker] += passed
+            if self.silent[worker] >= SILENCE:
+                del self.silent[worker]
         died = {id for node in told.values() for id in node.died}
         had = {id for node in told.values() for id in node.has} - died
         self.begun = max([self.begun, *(late[id].number for id in had)])
+        all_told = set(self.silent) <= told.keys()
         for id, call in late.items():
+            # The queue is in order: what stands behind one that somebody had is not in it.
+            turn = call.taken or call.doubt or (self._met and (not waiting or call.number < self.begun))
             if id in had:
                 call.taken, call.doubt, call.missing = True, False, None
-            elif call.taken or call.doubt or (self.heard and (not waiting or call.number < self.begun)):
-                call.missing = 0.0 if call.missing is None else call.missing + passed
-            else:  # its turn may be still to come: the queue is in order
+            elif not turn:
                 call.missing = None
-        all_told = self.there(now) <= told.keys()
+            elif all_told and call.missing is None:
+                call.missing = now
         return [
             id
             for id, call in late.items()
-            if id in died or (call.missing or 0.0) >= SILENCE or (call.doubt and all_told)
-        ]
+            if id in died
+            or (all_told and call.missing is not None and (call.doubt or now - call.missing >= MISSING))
+        ]  # fmt: skip
 
 
 class _Once(Producer):
