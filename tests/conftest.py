@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -11,7 +13,7 @@ for _module in ("queue_rig", "queue_jobs", "queue_model", "queue_suite", "stream
 for _module in ("executor_rig", "executor_suite", "cluster_suite"):
     pytest.register_assert_rewrite(f"oche.testing.{_module}")
 
-from oche.testing.servers import Beanstalkd, missing  # noqa: E402
+from oche.testing.servers import Beanstalkd, RabbitMQ, Server, missing  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,4 +26,19 @@ def beanstalkd() -> Iterator[Beanstalkd]:
     """A running beanstalkd of this test's own; skips where there is none."""
     missing("beanstalkd", "greenstalk")
     with Beanstalkd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server | None]]:
+    """By `shared_server(engine)`: what takes seconds to start, for all tests that do not break it; None for others."""
+    with ExitStack() as stack:
+
+        @cache
+        def server(engine: str) -> Server | None:
+            if engine != "rabbitmq":
+                return None
+            missing("rabbitmq-server", "pika")
+            return stack.enter_context(RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
+
         yield server

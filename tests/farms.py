@@ -15,9 +15,13 @@ from typing import Any
 import psutil
 
 import oche
+from oche.queues.opening import open_queue
 from oche.testing.servers import NSQD, Beanstalkd, Gearmand, RabbitMQ, Redis, Server, missing
+from oche.wire.names import Farm as Names
 
 HERE = Path(__file__).parent
+#: Name of a farm that is given none.
+OCHE = Names().name
 #: Seconds in which anything that is under way must have come to its end.
 BOUND = 60.0
 
@@ -31,15 +35,32 @@ def until(condition: Callable[[], Any], what: str, *, seconds: float = BOUND) ->
     return value
 
 
+def empty(url: str, prefix: str) -> None:
+    """Takes away all jobs and signals of these names."""
+    with open_queue(url) as queue:
+        for name in queue.signals(prefix):
+            queue.unsignal(name)
+        for tube in queue.tubes(prefix):
+            while queue.kick(tube, 1000):
+                pass
+            while got := queue.reserve_many([tube], 1000, 0.0):
+                queue.delete_many(got)
+
+
 class Farm:
     """One engine, its broker and its workers, all ended by `close`."""
 
-    def __init__(self, engine: str, folder: Path, *, slots: int = 2) -> None:
+    def __init__(
+        self, engine: str, folder: Path, *, slots: int = 2, server: Server | None = None, name: str = OCHE
+    ) -> None:
+        """`server` is one that runs already, for many farms: it stays, and what this one leaves there is deleted."""
         self.engine, self.folder, self.slots = engine, folder, slots
-        self.server: Server | None = None
+        self.server = server
         self.workers: list[subprocess.Popen[bytes]] = []
         self._stack = ExitStack()
-        if engine == "beanstalkd":
+        if server is not None:
+            self._stack.callback(empty, server.url, f"{name}.")
+        elif engine == "beanstalkd":
             missing("beanstalkd", "greenstalk")
             (folder / "binlog").mkdir()
             self.server = Beanstalkd(binlog=folder / "binlog")
@@ -55,13 +76,15 @@ class Farm:
         elif engine == "nsq":
             missing("nsqd", "nsq")
             self.server = NSQD(folder / "data")
-        if self.server is not None:
+        if self.server is not None and server is None:
             self._stack.enter_context(self.server)
         self.url = (
             self.server.url
             if self.server is not None
             else {"local": "local:", "sqlite": f"sqlite:///{folder}/jobs.db"}[engine]
         )
+        if name != OCHE and engine != "local":
+            self.url += f"?farm={name}"
 
     def connect(self, **options: Any) -> oche.Cluster:
         """A client; workers are started with the first one."""

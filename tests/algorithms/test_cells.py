@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -13,15 +13,19 @@ import oche
 from farms import Farm
 from oche.algorithms.team import Team
 from oche.errors import ValueLost
-from oche.testing.servers import Memcached, Redis, missing
+from oche.testing.servers import Memcached, Redis, Server, missing
 
-QUEUES = ["local", "sqlite", "beanstalkd", "redis", "rabbitmq"]
+QUEUES = ["local", "sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"]
 STORES = ["memory", "files", "redis", "memcached"]
 
 
 @pytest.fixture(scope="module", params=QUEUES)
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    farm = Farm(request.param, tmp_path_factory.mktemp("farm"))
+def farm(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_server: Callable[[str], Server | None],
+) -> Iterator[Farm]:
+    farm = Farm(request.param, tmp_path_factory.mktemp("farm"), server=shared_server(request.param))
     yield farm
     farm.close()
 

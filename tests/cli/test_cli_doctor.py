@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import oche
 from farms import Farm, until
 from oche.queues.opening import open_queue
 from oche.queues.seam import State
+from oche.testing.servers import Server
 
 
 @pytest.fixture(params=["redis", "rabbitmq", "gearman"])
-def network_farm(request: pytest.FixtureRequest, tmp_path: Path, shell: Shell) -> Iterator[Farm]:
+def network_farm(
+    request: pytest.FixtureRequest, tmp_path: Path, shell: Shell, shared_server: Callable[[str], Server | None]
+) -> Iterator[Farm]:
     """The farms that the fixture `farm` has not."""
     folder = tmp_path / "farm"
     folder.mkdir()
-    farm = Farm(request.param, folder)
+    farm = Farm(request.param, folder, server=shared_server(request.param))
     try:
         yield farm
     finally:

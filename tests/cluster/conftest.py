@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 import oche
 from farms import Farm
+from oche.testing.servers import Server
 
-ENGINES = ["local", "sqlite", "beanstalkd", "redis", "gearman"]
+ENGINES = ["local", "sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"]
 
 
-@pytest.fixture(params=ENGINES)
-def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Farm]:
-    farm = Farm(request.param, tmp_path)
+@pytest.fixture(scope="module", params=ENGINES)
+def farm(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_server: Callable[[str], Server | None],
+) -> Iterator[Farm]:
+    """For all tests of a file, one after the other: to start a worker takes longer than most of them."""
+    farm = Farm(request.param, tmp_path_factory.mktemp("farm"), server=shared_server(request.param))
     try:
         yield farm
     finally:

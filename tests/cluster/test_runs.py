@@ -17,7 +17,10 @@ import oche
 from farms import HERE, Farm, until
 from oche.cluster.journal import forget, runs
 from oche.errors import ConfigError, JournalError
+from oche.queues.opening import open_queue
+from oche.wire.names import Farm as Names
 
+WORK = Names().work
 PROGRAM = """
 import functools, json, operator, sys
 import errands, oche
@@ -39,7 +42,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(farm: Farm, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM, farm.url, "night", str(farm.folder / "log"), str(out)]
+    command = [sys.executable, "-c", PROGRAM, farm.url, "night", str(out.with_name("log")), str(out)]
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(HERE)})
 
 
@@ -88,6 +91,8 @@ def test_outcomes_that_came_while_nobody_was_there_are_kept(farm: Farm, tmp_path
     if farm.engine == "local":
         pytest.skip("with the client goes the whole cluster")
     ready(farm)
+    with open_queue(farm.url) as queue:
+        until(lambda: not queue.stats(WORK).ready + queue.stats(WORK).reserved, "nothing is left of others")
     code = "import sys, os, signal, time, errands, oche\nfrom oche.queues.opening import open_queue\n" + (
         "c = oche.connect(sys.argv[1], run='night')\n"
         "fs = [c.submit(errands.log_and_wait, sys.argv[2], i, sys.argv[3]) for i in range(4)]\n"

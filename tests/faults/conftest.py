@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from farms import Farm
+from oche.testing.servers import Server
 
 
 @pytest.fixture
@@ -17,10 +18,10 @@ def make_farm(tmp_path: Path) -> Iterator[Callable[..., Farm]]:
     """Farms by `make_farm(engine, slots=2)`, each in a folder of its own; all closed at the end."""
     farms: list[Farm] = []
 
-    def make(engine: str, *, slots: int = 2) -> Farm:
+    def make(engine: str, *, slots: int = 2, server: Server | None = None) -> Farm:
         folder = tmp_path / f"farm{len(farms)}"
         folder.mkdir()
-        farms.append(Farm(engine, folder, slots=slots))
+        farms.append(Farm(engine, folder, slots=slots, server=server))
         return farms[-1]
 
     yield make
@@ -28,10 +29,12 @@ def make_farm(tmp_path: Path) -> Iterator[Callable[..., Farm]]:
         farm.close()
 
 
-@pytest.fixture(params=["local", "sqlite", "beanstalkd", "redis", "gearman"])
-def farm(request: pytest.FixtureRequest, make_farm: Callable[..., Farm]) -> Farm:
+@pytest.fixture(params=["local", "sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"])
+def farm(
+    request: pytest.FixtureRequest, make_farm: Callable[..., Farm], shared_server: Callable[[str], Server | None]
+) -> Farm:
     """One farm of two slots. `parametrize("farm", [...], indirect=True)` chooses other engines than all."""
-    return make_farm(request.param)
+    return make_farm(request.param, server=shared_server(request.param))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from oche.errors import Closed, Disconnected, LeaseLost, QueueFull
 from oche.queues.beanstalkd import BeanstalkdQueue
 from oche.queues.opening import open_queue
 from oche.queues.seam import State
-from oche.testing.servers import Beanstalkd, Gearmand, Redis, Server, missing
+from oche.testing.servers import NSQD, Beanstalkd, Gearmand, Redis, Server, missing
 from oche.wire.names import Farm as Names
 
 NAMES = Names()
@@ -55,10 +55,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def server_of(farm: Farm, *, binlog: bool) -> Server:
-    """The farm's server, started anew without its log if it is not to have one. A gearmand has none anyway."""
+    """The farm's server, started anew without its log if it is not to have one. Gearman and NSQ have none anyway."""
     server = farm.server
     assert server is not None
-    if not binlog and not isinstance(server, Gearmand):
+    if not binlog and not isinstance(server, Gearmand | NSQD):
         assert isinstance(server, Beanstalkd | Redis)
         server.kill()
         if isinstance(server, Beanstalkd):
@@ -99,7 +99,7 @@ def test_killed_and_started_again_under_load(
             print(f"{kills} kills, {time.monotonic() - began:.1f} s")
 
 
-@pytest.mark.parametrize("engine", ["beanstalkd", "redis", "gearman"])
+@pytest.mark.parametrize("engine", ["beanstalkd", "redis", "gearman", "nsq"])
 def test_what_an_emptied_broker_forgot_is_put_again_though_jobs_of_others_are_there(
     make_farm: Callable[..., Farm], engine: str
 ) -> None:

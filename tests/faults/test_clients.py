@@ -28,6 +28,7 @@ from oche.queues.opening import open_queue
 from oche.wire.names import Farm as Names
 
 NAMES = Names()
+BROKERS = ["sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"]
 #: Seconds in which a program must end that nobody kills.
 BOUND = 60.0
 
@@ -231,7 +232,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("farm", ["sqlite", "beanstalkd"], indirect=True)
+@pytest.mark.parametrize("farm", BROKERS, indirect=True)
 def test_what_a_killed_unnamed_client_leaves_is_swept(
     farm: Farm, doomed: Callable[[str, int], Doomed], tmp_path: Path
 ) -> None:
@@ -256,17 +257,17 @@ def test_what_a_killed_unnamed_client_leaves_is_swept(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("farm", ["sqlite", "beanstalkd"], indirect=True)
+@pytest.mark.parametrize("farm", BROKERS, indirect=True)
 def test_a_killed_client_does_not_touch_the_other(
     farm: Farm, doomed: Callable[[str, int], Doomed], chance: random.Random
 ) -> None:
     with farm.connect() as cluster:
         assert cluster.submit(abs, -1).result(BOUND) == 1
         victims = [doomed(farm.url, 10)]
-        squares = cluster.map(errands.slow_square, range(200))
+        squares = cluster.map(errands.slow_square, range(80))
         got = [next(squares) for _ in range(20)]
         for victim in victims:
             threading.Event().wait(chance.uniform(0.0, 0.3))
             victim.kill()
         got += squares
-        assert got == [i * i for i in range(200)]
+        assert got == [i * i for i in range(80)]

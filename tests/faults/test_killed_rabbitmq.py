@@ -10,14 +10,17 @@ import pytest
 
 import oche
 from farms import Farm, until
+from oche.testing.servers import Server
 
 #: Hits of seed 0 in a hundred million and in a billion darts.
 FEW, HITS = 78_539_933, 785_399_355
 
 
 @pytest.mark.timeout(100)
-def test_a_worker_killed_amid_the_darts_changes_no_digit(make_farm: Callable[..., Farm]) -> None:
-    farm = make_farm("rabbitmq", slots=1)
+def test_a_worker_killed_amid_the_darts_changes_no_digit(
+    make_farm: Callable[..., Farm], shared_server: Callable[[str], Server | None]
+) -> None:
+    farm = make_farm("rabbitmq", slots=1, server=shared_server("rabbitmq"))
     with farm.connect() as cluster, ThreadPoolExecutor(1) as pool:
         assert oche.pi(10**8, cluster=cluster).inside == FEW
         thrown = pool.submit(oche.pi, 10**9, cluster=cluster)

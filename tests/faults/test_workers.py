@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import threading
@@ -19,22 +20,30 @@ import pytest
 from farms import Farm, until
 from oche.queues.opening import open_queue
 from oche.queues.seam import Queue
+from oche.testing.servers import Server
 from oche.wire.names import Farm as Names
 
 NAMES = Names()
-BROKERS = pytest.mark.parametrize("farm", ["sqlite", "beanstalkd", "redis", "gearman"], indirect=True)
-#: What a storm must reach before the work may end, and the seconds in which all must be over.
-KILLS, JOBS, BOUND = 50, 2000, 100.0
+BROKERS = pytest.mark.parametrize(
+    "farm", ["sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"], indirect=True
+)
+#: Where a storm is long, and where it is short: what it shows is mostly the same.
+LONG, SHORT = ["local", "sqlite", "beanstalkd"], ["redis", "rabbitmq", "gearman", "nsq"]
+#: Seconds in which all must be over.
+BOUND = 100.0
 #: Seconds between two kills, in the mean.
 PACE = 0.2
 
 
 class Killer(threading.Thread):
-    """kill -9 at random times, until it is stopped: a child, or now and then a whole worker, which is started again."""
+    """kill -9 at random times, until it is stopped: a child, or now and then a whole worker, which is started again.
 
-    def __init__(self, farm: Farm, chance: random.Random) -> None:
+    It kills `most` of them.
+    """
+
+    def __init__(self, farm: Farm, chance: random.Random, *, most: float) -> None:
         super().__init__(daemon=True)
-        self.farm, self.chance = farm, chance
+        self.farm, self.chance, self.most = farm, chance, most
         self.children = self.workers = 0  # killed so far, each alive until then
         self.over = threading.Event()
         self.error: BaseException | None = None
@@ -45,7 +54,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self.over.wait(self.chance.expovariate(1 / PACE)):
+            while self.kills < self.most and not self.over.wait(self.chance.expovariate(1 / PACE)):
                 if self.farm.workers and self.chance.random() < 0.2:
                     self._kill_worker()
                 else:
@@ -75,9 +84,15 @@ class Killer(threading.Thread):
             return
 
 
-@pytest.mark.parametrize("engine", ["local", "sqlite", "beanstalkd"])
-def test_a_storm_of_kills_changes_no_answer(make_farm: Callable[..., Farm], engine: str, chance: random.Random) -> None:
-    farm = make_farm(engine, slots=4 if engine == "local" else 2)
+@pytest.mark.parametrize(
+    ("engine", "kills", "jobs"),
+    [*((engine, 50, 2000) for engine in LONG), *((engine, 10, 400) for engine in SHORT)],
+)
+def test_a_storm_of_kills_changes_no_answer(
+    make_farm: Callable[..., Farm], shared_server: Callable[[str], Server | None], engine: str, kills: int, jobs: int,
+    chance: random.Random,
+) -> None:  # fmt: skip
+    farm = make_farm(engine, slots=4 if engine == "local" else 2, server=shared_server(engine))
     began = time.monotonic()
     pulled = 0
 
@@ -85,11 +100,11 @@ def test_a_storm_of_kills_changes_no_answer(make_farm: Callable[..., Farm], engi
         if engine != "local":
             farm.worker("--slots", "2")
         assert cluster.submit(mischief.steady, 3).result(30) == 9
-        killer = Killer(farm, chance)
+        killer = Killer(farm, chance, most=math.inf if engine in LONG else kills)
 
         def items() -> Iterator[int]:
             nonlocal pulled
-            while pulled < JOBS or (killer.kills < KILLS and killer.is_alive()):
+            while pulled < jobs or (killer.kills < kills and killer.is_alive()):
                 yield pulled
                 pulled += 1
 
@@ -102,8 +117,8 @@ def test_a_storm_of_kills_changes_no_answer(make_farm: Callable[..., Farm], engi
         assert killer.error is None, killer.error
         assert not killer.is_alive()
     print(f"{killer.children} children and {killer.workers} workers killed in {len(got)} jobs")
-    assert killer.kills >= KILLS
-    assert len(got) == pulled >= JOBS
+    assert killer.kills >= kills
+    assert len(got) == pulled >= jobs
     assert got == [x * x for x in range(pulled)]
     assert time.monotonic() - began < BOUND
 
@@ -183,12 +198,14 @@ def ran(path: Path) -> list[tuple[str, int]]:
 
 
 def test_a_job_of_twenty_leases_that_holds_the_interpreter_runs_once(
-    make_farm: Callable[..., Farm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_farm: Callable[..., Farm], shared_server: Callable[[str], Server | None], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     # At the same time, as most of it is waiting.
-    leases = {"sqlite": 0.25, "beanstalkd": 1.0, "redis": 0.25, "gearman": 0.25}
+    leases = {"sqlite": 0.25, "beanstalkd": 1.0, "redis": 0.25, "rabbitmq": 0.25, "gearman": 0.25, "nsq": 0.5}
     with ExitStack() as stack:
-        farms = {engine: make_farm(engine) for engine in leases}  # of two slots: the other one would take it
+        # Of two slots: the other one would take it.
+        farms = {engine: make_farm(engine, server=shared_server(engine)) for engine in leases}
         running = []
         for engine, lease in leases.items():
             monkeypatch.setattr("oche.cluster.desk.DEFAULT_LEASE", lease)

@@ -35,6 +35,14 @@ def test_what_nsqd_keeps_in_memory(told: dict[str, int], severity: Severity) -> 
     assert durability.severity is severity
 
 
+@pytest.mark.parametrize(("pause", "advice"), [(2 * 10**9, True), (10**8, False)])
+def test_how_much_nsqd_may_forget_of_a_stream(pause: int, advice: bool) -> None:
+    found = doctor_nsq.judge(seen("nsq://127.0.0.1:4150", version="1.3.0", mem_queue_size=0, sync_timeout=pause))
+    (durability,) = [each for each in found if each.topic == "durability"]
+    assert f"up to {pause / 1e9:g} s of what came" in durability.text
+    assert ("-sync-timeout 100ms" in durability.remedy) is advice
+
+
 def test_nsqd_s_longest_hold_is_told_in_seconds() -> None:
     found = doctor_nsq.judge(seen("nsq://a,b:4152", version="1.3.0", max_msg_size=2**20, max_msg_timeout=60 * 10**9))
     (limits,) = [each for each in found if each.topic == "limits"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
-from oche.testing.servers import RabbitMQ, missing
+from oche.testing.servers import Server
 from oche.testing.streams_suite import Rig, StreamsSuite
 
 pytest.importorskip("pika")
@@ -15,21 +15,17 @@ import pika
 from oche.streams.rabbitmq import RabbitMQTopics
 
 
-@pytest.fixture(scope="module")
-def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    missing("rabbitmq-server", "pika")
-    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as server:
-        yield server
-
-
 class TestTopicsOnRabbitMQ(StreamsSuite):
     @pytest.fixture
-    def rig(self, rabbitmq_server: RabbitMQ) -> Rig:
+    def rig(self, shared_server: Callable[[str], Server | None]) -> Rig:
+        server = shared_server("rabbitmq")
+        assert server is not None
+
         class BriefRabbitMQTopics(RabbitMQTopics):
             lease = 1.0
 
         def foreign(topic: str, body: bytes) -> None:
-            with pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)) as connection:
+            with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
                 connection.channel().basic_publish(f"stream;{topic}", "", body)
 
-        return Rig(open=lambda: BriefRabbitMQTopics.open(rabbitmq_server.url), foreign=foreign)
+        return Rig(open=lambda: BriefRabbitMQTopics.open(server.url), foreign=foreign)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import worker_chores as chores
 from worker_bench import Bench, alive, eventually
 
+from farms import Farm
 from oche.errors import QueueError
 from oche.queues.memory import MemoryQueue
 from oche.queues.opening import open_queue
 from oche.queues.seam import Delivery, Queue
-from oche.queues.sqlite import SQLiteQueue
-from oche.testing.servers import Beanstalkd, Gearmand, Redis, missing
+from oche.testing.servers import Beanstalkd, Server, missing
 from oche.wire.outcome import Cause, Failure
 
 
@@ -27,25 +27,18 @@ def beanstalkd_queue(url: str) -> Queue:
     return BeanstalkdQueue.open(url)
 
 
-@pytest.fixture(params=["sqlite", "beanstalkd", "redis", "gearman"])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Queue, float, float]]:
+@pytest.fixture(params=["sqlite", "beanstalkd", "redis", "rabbitmq", "gearman", "nsq"])
+def broker(
+    request: pytest.FixtureRequest, tmp_path: Path, shared_server: Callable[[str], Server | None]
+) -> Iterator[tuple[Queue, float, float]]:
     """A queue, the shortest lease it can tell, and how long a job is to last."""
-    if request.param == "sqlite":
-        yield SQLiteQueue.open(f"sqlite:///{tmp_path}/queue.db"), 0.2, 4.0
-        return
-    if request.param == "redis":
-        missing("redis-server", "redis")
-        with Redis() as redis, open_queue(redis.url) as queue:
-            yield queue, 0.2, 4.0
-        return
-    if request.param == "gearman":
-        missing("gearmand")
-        with Gearmand() as gearmand, open_queue(gearmand.url) as queue:
-            yield queue, 0.2, 4.0
-        return
-    missing("beanstalkd", "greenstalk")
-    with Beanstalkd() as server:
-        yield beanstalkd_queue(server.url), 1.0, 5.0
+    farm = Farm(request.param, tmp_path, server=shared_server(request.param))
+    try:
+        with open_queue(farm.url) as queue:
+            # nsqd gives away after 3 s what it hears nothing of, whatever the lease.
+            yield queue, *{"beanstalkd": (1.0, 3.0), "nsq": (0.2, 4.0)}.get(farm.engine, (0.2, 2.0))
+    finally:
+        farm.close()
 
 
 def test_a_job_of_many_leases_that_holds_the_gil_runs_once(tmp_path: Path, broker: tuple[Queue, float, float]) -> None:

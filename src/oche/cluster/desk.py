@@ -92,8 +92,12 @@ class Desk:
         self._raised: set[str] = set()  #: signals of ours that are up
         self._life = queue.life  #: of the broker that has what is out
         self._refused = False  #: the broker had no room when jobs were to be put again
-        self._adopt_journal()
-        self._look()
+        try:
+            self._adopt_journal()
+            self._look()
+        except BaseException:
+            self._mail.close()
+            raise
         self._inbox = threading.Thread(target=self._serve, name="oche-inbox", daemon=True)
         self._inbox.start()
 
@@ -304,8 +308,7 @@ class Desk:
         got: list[Delivery] = []
         while not self._closing.is_set():
             try:
-                wait = min(IDLE, max(0.0, next_look - time.monotonic())) if self._tickets else IDLE
-                got = self._mail.call(lambda queue, wait=wait, done=got: self._next(queue, wait, done))  # type: ignore[misc]
+                got = self._mail.call(lambda queue, look=next_look, done=got: self._next(queue, look, done))  # type: ignore[misc]
                 if got:
                     self._take_in(got)
                 self._do_asked()
@@ -324,8 +327,13 @@ class Desk:
                 self.break_down(Broken(f"the client's inbox failed: {type(error).__name__}: {error}"))
                 return
 
-    def _next(self, queue: Queue, wait: float, done: list[Delivery]) -> list[Delivery]:
-        """The next outcomes; those that are `done` are deleted on the way (after a reconnection they are void)."""
+    def _next(self, queue: Queue, look: float, done: list[Delivery]) -> list[Delivery]:
+        """The next outcomes; those that are `done` are deleted on the way (after a reconnection they are void).
+
+        While jobs are out it waits until the next `look` at the most, also where it began to wait with none and then
+        had to connect anew: the broker may have lost them.
+        """
+        wait = min(IDLE, max(0.0, look - time.monotonic())) if self._tickets else IDLE
         return queue.reserve_many([self.reply], BATCH, wait, done=done)
 
     def _take_in(self, got: list[Delivery]) -> None:

@@ -1,8 +1,11 @@
 """What the settings of an nsqd mean for a farm. They have the names that its HTTP API gives them (`/config/NAME`).
 
-mem_queue_size      a power cut may lose
-N                   up to N jobs of each tube that wait, those that run or are delayed, and what it had not synced
+mem_queue_size      kill -9 or a power cut may lose
+N                   up to N jobs of each tube that wait, and those as below
 0                   those that run or are delayed, and what it had not synced (`sync_timeout`, 2 s by default)
+
+No setting makes it keep all: nsqd writes to disk where its queue begins, which is behind what it handed out and holds
+in memory. Clients put jobs again; messages of streams nobody does, so there the time between two syncs should be short.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from oche.ops.seen import Seen, version
 
 LEAST = (1, 2)
 _NANO = 1e9  # nsqd counts durations in nanoseconds
+#: Seconds between two syncs that are few.
+_OFTEN = 0.1
 #: Seconds; a job that takes longer has to change hands.
 _SHORT = 900
 
@@ -38,8 +43,10 @@ def _durability(seen: Seen) -> Finding:
     if seen.number("mem_queue_size"):
         text = f"up to {seen.number('mem_queue_size'):,} jobs of each tube are in memory only: kill -9 or a power cut "
         return warning("durability", f"{text}loses them; clients that live put theirs again", remedy)
-    text = "jobs that wait are on disk; kill -9 or a power cut takes those that run or are delayed, and the last 2 s"
-    return note("durability", f"{text}; clients that live put theirs again")
+    pause = seen.number("sync_timeout") / _NANO
+    text = "what waits is on disk; kill -9 or a power cut takes what runs or is delayed, and up to "
+    text += f"{pause or 2.0:g} s of what came; clients that live put their jobs again, and nobody messages of streams"
+    return note("durability", text, "" if 0 < pause <= _OFTEN else "for streams start it with -sync-timeout 100ms, too")
 
 
 def _limits(seen: Seen) -> Finding:

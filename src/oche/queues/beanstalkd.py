@@ -71,10 +71,10 @@ class BeanstalkdQueue(BatchQueue):
         self._stream = 1  # jobs that reserve_many may find ready at once
         self._foreseen: tuple[_Hold, float] | None = None  # whose attempts were asked for ahead, and when
         self._wire = Conversation(host, port, expected=(greenstalk.NotFoundError,))
-        self._client = greenstalk.Client(self._wire.socket, encoding=None)
-        self._wire.ends.append(self._client)
         try:
             with self._wire.talk(CONNECT):
+                self._client = greenstalk.Client(self._wire.socket, encoding=None)
+                self._wire.ends.append(self._client)
                 stats = self._client.stats()
         except BaseException:
             self._wire.close()

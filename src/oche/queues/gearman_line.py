@@ -50,14 +50,18 @@ class Line:
     """One socket."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.socket = socket.create_connection((host, port), timeout=CONNECT)
-        for option, value in (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, option):
-                self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.socket.settimeout(ANSWER)
         self._got = bytearray()
-        self.send(packet(SET_CLIENT_ID, f"oche.{socket.gethostname()}.{os.getpid()}".encode()))
+        self.socket = socket.create_connection((host, port), timeout=CONNECT)
+        try:
+            for option, value in (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+                if hasattr(socket, option):
+                    self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self.socket.settimeout(ANSWER)
+            self.send(packet(SET_CLIENT_ID, f"oche.{socket.gethostname()}.{os.getpid()}".encode()))
+        except BaseException:
+            self.socket.close()
+            raise
 
     def send(self, *packets: bytes) -> None:
         """Sends them in one go."""

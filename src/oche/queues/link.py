@@ -65,6 +65,9 @@ class Link:
                 if time.monotonic() - began > self.patience:
                     raise
                 continue
+            if self._closing.is_set():  # `close` may have come before there was this one to close
+                self.queue.close()
+                break
             log.warning("%s has its broker back", self._what)
             return
         raise Closed(f"{self._what} was closed while its broker was away") from error

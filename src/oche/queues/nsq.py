@@ -22,7 +22,7 @@ from uuid import uuid4
 from nsq import protocol
 
 from oche.errors import LeaseLost, TooLarge, Unsupported
-from oche.queues.nsq_api import CLOSING, Client, Topic
+from oche.queues.nsq_api import CLOSING, Client
 from oche.queues.nsq_holds import SOON, Hold, Holds
 from oche.queues.nsq_names import BURIED, LONG, ROOM, SIGNAL, Facts, topic_of, tube_of, unwrap
 from oche.queues.nsq_nodes import Node
@@ -41,8 +41,6 @@ from oche.queues.seam import (
 
 #: Seconds for which a topic must have been seen idle before it is deleted.
 IDLE = 60.0
-#: Looks, and seconds between two of them, until a message that is on its way inside nsqd is counted.
-_LOOKS, _APART = 10, 0.002
 
 #: What `inspect` tells.
 _OPTIONS = ("mem_queue_size", "sync_every", "sync_timeout", "max_msg_size", "max_msg_timeout", "max_req_timeout")
@@ -150,7 +148,7 @@ class NSQQueue(BatchQueue):
         clients: list[Client] = []
         with self._talk.talk():
             for node in self._talk.nodes:
-                for found in self._settled(node, plain):
+                for found in node.settled(plain, lambda api=node.api: api.topics(clients=True)):  # type: ignore[misc]
                     if found.topic_name == plain:
                         ready += found.waiting
                         reserved += found.ours.in_flight_count
@@ -235,15 +233,6 @@ class NSQQueue(BatchQueue):
         finally:
             line.close()
         return kicked
-
-    def _settled(self, node: Node, topic: str) -> list[Topic]:
-        """All topics with their clients, when no message of this one seems to be on its way inside nsqd."""
-        for _ in range(_LOOKS):
-            found = node.api.topics(clients=True)
-            if not any(each.topic_name == topic and each.between for each in found):
-                break
-            self._talk.wait(_APART)
-        return found
 
     def _mine(self, delivery: Delivery) -> Hold:
         hold = delivery.handle

@@ -197,8 +197,15 @@ class Holds:
                 return
 
     def _is_ready(self, tube: str) -> bool:
-        found = [node.api.topic(topic_of(tube)) for node in self._talk.nodes]
-        return any(topic.waiting or topic.between for topic in found)
+        """Whether a job is ready, or on its way to us, by what nsqd counts."""
+        name = topic_of(tube)
+        for node, line in self._watch.lines([tube]):
+            held = sum(hold.node is node and hold.line.topic == name for hold in self._held.values())
+            for topic in node.settled(name, lambda api=node.api: [api.topic(name)]):  # type: ignore[misc]
+                sent = sum(each.in_flight_count for each in topic.ours.clients or () if each.client_id == self._talk.me)
+                if topic.waiting or topic.between or sent > held + len(line.arrived):
+                    return True
+        return False
 
     def _collect(self, got: list[Hold], tubes: Sequence[str], limit: int) -> None:
         for node, line in self._watch.lines(tubes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
@@ -13,7 +13,7 @@ import msgspec
 from nsq import protocol
 
 from oche.errors import ConfigError
-from oche.queues.nsq_api import Api
+from oche.queues.nsq_api import Api, Topic
 from oche.queues.nsq_names import CHANNEL, EPHEMERAL, LIFE, Facts, wrap
 from oche.queues.nsq_wire import Line
 
@@ -25,6 +25,8 @@ PACE, PACE_LOOKUP = 3.0, 10.0
 _ANSWER = 5.0  # seconds
 #: Seconds: so short a delay is none.
 NOW = 0.02
+#: Looks, and seconds between two of them, until a message that is on its way inside nsqd is counted.
+_LOOKS, _APART = 10, 0.002
 #: Messages, and about as many bytes, put in one go.
 _BATCH, _BATCH_BYTES = 200, 2**19
 
@@ -101,14 +103,15 @@ class Node:
         self.lines: dict[str, Line] = {}  #: by the tube that is watched
         self.founded: set[str] = set()  #: topics that were not there before they were watched
         self._made: set[str] = set()
+        self._came: dict[str, int] = {}  # by topic, messages that had come to its channel at the last look
+        self.api = Api(address.host, address.http)
         self.post = Line(address.host, address.tcp, me, patience)
         try:
-            self.api = Api(address.host, address.http)
             self.life = self.post.life = self._find_life()
             self.largest = self.api.option("max_msg_size")  #: bytes of a message
             self.longest_delay = self.api.option("max_req_timeout") // 10**6  #: milliseconds
         except BaseException:
-            self.post.close()
+            self.close()
             raise
 
     def _find_life(self) -> str:
@@ -135,6 +138,23 @@ class Node:
             raise
         return line
 
+    def settled(self, topic: str, look: Callable[[], list[Topic]]) -> list[Topic]:
+        """What `look` finds when no message of this topic seems to be on its way inside nsqd.
+
+        nsqd counts one thing after the other, and on disk each count waits its turn: a message that comes to the
+        channel meanwhile may be in none of them. So a look counts if none has come to it since the look before; where
+        they come all the time, the third look has to do.
+        """
+        for number in range(_LOOKS):
+            found = look()
+            here = next((each for each in found if each.topic_name == topic), Topic(topic))
+            before, self._came[topic] = self._came.get(topic), here.ours.message_count
+            if here.between:
+                time.sleep(_APART)
+            elif number > 1 or here.channels is None or before == here.ours.message_count:
+                break
+        return found
+
     def leave(self, topic: str) -> None:
         """Deletes a topic that came with us, if nothing is in it and nobody else is there."""
         if topic in self.founded:
@@ -147,6 +167,7 @@ class Node:
     def drop(self, topic: str) -> None:
         """Deletes a topic."""
         self._made.discard(topic)
+        self._came.pop(topic, None)
         self.api.drop(topic)
 
     def put(self, topic: str, bodies: Iterable[bytes], facts: Facts, *, channel: bool = True) -> None:

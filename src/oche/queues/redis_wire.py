@@ -50,7 +50,11 @@ class Conversation:
             raise ConfigError(f"{url!r}: {error}; write redis://user:password@host:port/number") from error
         with self._talk():
             self._wire.connect()
-        self._load()
+        try:
+            self._load()
+        except BaseException:
+            self._wire.disconnect()
+            raise
 
     def _greet(self, connection: Any) -> None:
         """Once: redis-py would open another connection in place of a lost one, and that is not who holds our jobs."""

@@ -8,6 +8,9 @@ from urllib.request import urlopen
 
 from oche.servers.server import PATIENCE, Server, free_pair, need, tells
 
+#: Options with which a killed nsqd loses as little as it can: all that waits is on disk, and ten times a second it
+#: writes down where that is.
+KEEPING = ("--mem-queue-size", "0", "--sync-timeout", "100ms")
 #: How to get both.
 GET = "go install github.com/nsqio/nsq/apps/...@v1.3.0, or a release from nsq.io"
 

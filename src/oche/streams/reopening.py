@@ -32,8 +32,12 @@ def reopen(
     while not closing.wait(pause * jitter.uniform(0.5, 1.0)):
         try:
             topics = broken.clone()
-            if subscription is not None:
-                topics.subscribe(*subscription)
+            try:
+                if subscription is not None:
+                    topics.subscribe(*subscription)
+            except BaseException:
+                topics.close()
+                raise
         except Disconnected:
             pause = min(pause * 2.0, LONGEST)
             if time.monotonic() - began > patience:

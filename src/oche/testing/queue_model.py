@@ -232,6 +232,7 @@ class Model(RuleBasedStateMachine):
     def the_counts_agree(self) -> None:
         if self.traits.counts:
             for tube in "ab":
-                stats = self.connections[0].stats(self.prefix + tube)
+                found = self.connections[0].stats(self.prefix + tube)
+                stats = self.rig.waits(found, len(self.mine(tube, State.READY)))
                 for state in State:
                     assert getattr(stats, state) == len(self.mine(tube, state)), (tube, state, stats)

@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from oche.queues.seam import Delivery, Queue, State
+from oche.queues.seam import Delivery, Queue, State, TubeStats
 
 #: Seconds until a condition that must come about counts as missed.
 PATIENCE = 15.0
@@ -40,6 +40,13 @@ class Rig:
     keeps_places: bool = True
     #: False for a broker that cannot hasten what it delays.
     kicks_delayed: bool = True
+    #: False for a broker that may forget to hold a job back: until somebody takes it, it may be counted as ready.
+    keeps_delays: bool = True
+
+    def waits(self, stats: TubeStats, ready: int) -> TubeStats:
+        """The counts of a tube of which so many are ready: where delays may be forgotten, what is over is delayed."""
+        over = 0 if self.keeps_delays else max(0, stats.ready - ready)
+        return replace(stats, ready=stats.ready - over, delayed=stats.delayed + over)
 
     def ran_out(self, holder: Queue, watcher: Queue, tube: str) -> bool:
         """Whether no job of the tube is reserved any more."""
