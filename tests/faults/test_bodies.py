@@ -24,7 +24,8 @@ from oche.wire.outcome import Cause, Outcome, decode_outcome
 from oche.wire.signing import Signer, load_key
 from oche.wire.task import reference
 
-pytestmark = pytest.mark.parametrize("farm", ["sqlite", "beanstalkd"], indirect=True)
+# Not on NSQ, which shows no job that is buried.
+pytestmark = pytest.mark.parametrize("farm", ["sqlite", "beanstalkd", "redis", "rabbitmq", "gearman"], indirect=True)
 NAMES = Names()
 RUN = "byhand"
 
