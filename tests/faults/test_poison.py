@@ -101,8 +101,9 @@ def test_poison_in_a_mapped_chunk_spares_what_is_before_it(farm: Farm, tmp_path:
 
 @pytest.mark.parametrize(
     ("engine", "rounds", "chunk", "bound"),
-    [("local", 500, 1, 75.0), ("local", 20, 5, 30.0), ("sqlite", 40, 2, 30.0), ("beanstalkd", 40, 2, 30.0)],
+    [("local", 500, 1, 150.0), ("local", 20, 5, 30.0), ("sqlite", 40, 2, 30.0), ("beanstalkd", 40, 2, 30.0)],
 )
+@pytest.mark.timeout(180)
 def test_rounds_of_calls_that_kill_their_own_child(
     make_farm: Callable[..., Farm], engine: str, rounds: int, chunk: int, bound: float
 ) -> None:
