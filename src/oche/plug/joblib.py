@@ -35,8 +35,8 @@ from oche.wire.task import task
 
 log = logging.getLogger("oche")
 
-#: Bytes from which on an array's memory is cheaper to find by reference, on one machine, than to take along as text.
-NEAR = 64 << 10
+#: Bytes from which on memory is cheaper to find by reference, on one machine, than to take along as text.
+NEAR = 32 << 10
 #: How often a batch is sent again because an array of it was lost in the store; then its caller is told.
 LOSSES = 3
 
@@ -125,6 +125,9 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
             for memory in apart:
                 assert self._shelf is not None
                 refs.append(self._shelf.leave(memory, once=memory.nbytes < self._least))
+            if self._shelf is not None and len(pickle) >= self._near:
+                refs.append(self._shelf.leave(memoryview(pickle), once=True))
+                pickle = b""
             # A batch is as large as joblib wants it. The function itself is no task: those may come unsigned.
             run = task(run_batch, alone=True)
             future = self._cluster.submit(run, _functions(batch.items), pickle, refs, self._least)
@@ -156,10 +159,12 @@ class OcheBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
 def run_batch(functions: Sequence[object], batch: bytes, arrays: Sequence[ArrayRef], least: float) -> bytes:
     """Calls a batch on a worker; `functions` are checked where they are decoded. Returns its results as a pickle.
 
-    Arrays of less than `least` bytes are the calls' own.
+    Arrays of less than `least` bytes are the calls' own. An empty batch is the last of the arrays.
     """
-    seen = (view(ref) for ref in arrays)
-    calls: Any = loads(batch, (memory if memory.nbytes >= least else bytearray(memory) for memory in seen))
+    seen = [view(ref) for ref in arrays]
+    calls: Any = loads(
+        batch or bytes(seen.pop()), (memory if memory.nbytes >= least else bytearray(memory) for memory in seen)
+    )
     return pickled(calls())
 
 
