@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,8 @@ class Farm:
 
 
 def _crew(parent: psutil.Process) -> Iterator[psutil.Process]:
-    try:
+    with suppress(psutil.NoSuchProcess):
         for child in parent.children(recursive=True):
-            if "oche.worker.child" in " ".join(child.cmdline()):
-                yield child
-    except psutil.NoSuchProcess:
-        return
+            with suppress(psutil.NoSuchProcess):  # just this one, or a zombie
+                if "oche.worker.child" in " ".join(child.cmdline()):
+                    yield child

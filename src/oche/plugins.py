@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oche.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 def drivers(group: str, built_in: Mapping[str, str]) -> dict[str, EntryPoint]:
     """Scheme to driver. `built_in` has "module:Class"; others bring theirs as entry points of this group."""
+    from importlib.metadata import EntryPoint, entry_points  # a third of a child's start, which seldom needs it
+
     known = {scheme: EntryPoint(scheme, target, group) for scheme, target in built_in.items()}
     return known | {point.name: point for point in entry_points(group=group)}
 

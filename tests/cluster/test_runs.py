@@ -52,6 +52,7 @@ def ready(farm: Farm) -> None:
         assert cluster.submit(abs, -1).result(30) == 1
 
 
+@pytest.mark.parametrize("farm", ["local", "sqlite", "beanstalkd"], indirect=True)
 def test_a_killed_client_resumes(farm: Farm, tmp_path: Path) -> None:
     seed = int(os.environ.get("OCHE_SEED", random.randrange(2**32)))
     print(f"seed {seed}")
@@ -62,7 +63,7 @@ def test_a_killed_client_resumes(farm: Farm, tmp_path: Path) -> None:
     for _ in range(8):
         client = start(farm, out)
         try:
-            client.wait(rng.uniform(0.3, 1.2))
+            client.wait(rng.uniform(0.3, 1.2) if kills else 0.3)
             break
         except subprocess.TimeoutExpired:
             client.kill()

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-import psutil
 import pytest
+from killing import through_kills
 
 import integrands
-from farms import Farm, until
+from farms import Farm
 from oche.algorithms.integrate import integrate
 
 BOX = [(-1.0, 1.0)] * 3
 N = 2_000_003
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.parametrize("farm", ["local", "beanstalkd", "rabbitmq"], indirect=True)
 def test_children_killed_amid_the_points_change_no_bit(farm: Farm, chance: random.Random) -> None:
     alone = integrate(integrands.ball, BOX, N, seed=6)
-    kills = 0
-    with farm.connect() as cluster, ThreadPoolExecutor(1) as pool:
-        assert cluster.submit(abs, -1).result(30) == 1
-        found = pool.submit(integrate, integrands.slow_ball, BOX, N, seed=6, cluster=cluster)
-        while not found.done() and kills < 4:
-            crew = until(lambda: farm.children() or found.done(), "there is somebody to kill")
-            if crew is True:
-                break
-            with contextlib.suppress(psutil.NoSuchProcess):
-                chance.choice(crew).kill()
-                kills += 1
-            with contextlib.suppress(TimeoutError):
-                found.result(chance.uniform(0.2, 0.6))
-        result = found.result(60)
-    assert kills > 0
+    slowly = partial(integrate, integrands.slow_ball, BOX, N, seed=6)
+    result = through_kills(farm, chance, lambda cluster: slowly(cluster=cluster), pause=(0.2, 0.6))
     assert (result.value, result.standard_error) == (alone.value, alone.standard_error)
     for one, other in zip(vars(result.convergence).values(), vars(alone.convergence).values(), strict=True):
         assert one.tobytes() == other.tobytes()

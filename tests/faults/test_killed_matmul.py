@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+from killing import through_kills
 
-from farms import Farm, until
+from farms import Farm
 from oche.algorithms.linalg import matmul
 
 #: Sixteen jobs, and more work than three kills can outlast.
@@ -30,27 +28,16 @@ def expected(factors: tuple[np.ndarray, np.ndarray]) -> bytes:
     return matmul(*factors).tobytes()
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("engine", ["local", "sqlite", "beanstalkd"])
 def test_children_killed_amid_the_blocks_change_no_bit(
     make_farm: Callable[..., Farm], chance: random.Random, tmp_path: Path, engine: str,
     factors: tuple[np.ndarray, np.ndarray], expected: bytes,
 ) -> None:  # fmt: skip
-    farm, kills = make_farm(engine), 0
     folder = tmp_path / "values"
     folder.mkdir()
     store = {"store": f"files://{folder}"} if engine == "beanstalkd" else {}
-    with farm.connect(**store) as cluster, ThreadPoolExecutor(1) as pool:
-        assert cluster.submit(abs, -1).result(30) == 1
-        product = pool.submit(matmul, *factors, cluster=cluster)
-        while not product.done() and kills < 3:
-            crew = until(lambda: farm.children() or product.done(), "there is somebody to kill")
-            if crew is True:
-                break
-            with contextlib.suppress(psutil.NoSuchProcess):
-                chance.choice(crew).kill()
-                kills += 1
-            with contextlib.suppress(TimeoutError):
-                product.result(chance.uniform(0.02, 0.3))
-        assert product.result(60).tobytes() == expected
-    assert kills > 0
+    product = through_kills(
+        make_farm(engine), chance, lambda cluster: matmul(*factors, cluster=cluster),
+        most=3, pause=(0.02, 0.3), **store,
+    )  # fmt: skip
+    assert product.tobytes() == expected

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pytest
+from killing import through_kills
 
-from farms import Farm, until
+from farms import Farm
 from folding import AFFINE, affine, slow_then, then
 from oche.algorithms import words
 from oche.algorithms.scan import scan
 from oche.algorithms.words import word_count
-
-
-def through_kills(farm: Farm, chance: random.Random, work: Callable[[Any], Any]) -> Any:
-    """What `work(cluster)` gives while children are killed at random, one at least and four at most."""
-    kills = 0
-    with farm.connect() as cluster, ThreadPoolExecutor(1) as pool:
-        assert cluster.submit(abs, -1).result(30) == 1
-        result = pool.submit(work, cluster)
-        while not result.done() and kills < 4:
-            crew = until(lambda: farm.children() or result.done(), "there is somebody to kill")
-            if crew is True:
-                break
-            with contextlib.suppress(psutil.NoSuchProcess):
-                chance.choice(crew).kill()
-                kills += 1
-            with contextlib.suppress(TimeoutError):
-                result.result(chance.uniform(0.1, 0.3))
-        assert kills > 0
-        return result.result(60)
 
 
 @pytest.mark.parametrize("farm", ["sqlite"], indirect=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import signal
 import threading
@@ -41,7 +40,7 @@ class Killer(threading.Thread):
     It kills `most` of them.
     """
 
-    def __init__(self, farm: Farm, chance: random.Random, *, most: float) -> None:
+    def __init__(self, farm: Farm, chance: random.Random, *, most: int) -> None:
         super().__init__(daemon=True)
         self.farm, self.chance, self.most = farm, chance, most
         self.children = self.workers = 0  # killed so far, each alive until then
@@ -100,7 +99,7 @@ def test_a_storm_of_kills_changes_no_answer(
         if engine != "local":
             farm.worker("--slots", "2")
         assert cluster.submit(mischief.steady, 3).result(30) == 9
-        killer = Killer(farm, chance, most=math.inf if engine in LONG else kills)
+        killer = Killer(farm, chance, most=kills)
 
         def items() -> Iterator[int]:
             nonlocal pulled

@@ -132,8 +132,10 @@ class Api:
         for last in (False, True):
             try:
                 self._wire.request(method, target)
-                answer = self._wire.getresponse()
-                body = answer.read()
+                with self._wire.getresponse() as answer:
+                    if answer.length is None and not answer.chunked:  # nsqd says it always
+                        raise ConnectionError("the answer ended amid its head")
+                    body = answer.read()
                 break
             except (http.client.HTTPException, OSError) as error:
                 self._wire.close()

@@ -96,7 +96,7 @@ class Talk:
         if self._closed:
             raise Closed("the queue was closed while it waited for nsqd") from error
         if isinstance(error, Exception):
-            raise Disconnected(f"a connection to nsqd broke: {error!r}; open a new queue") from error
+            raise Disconnected(f"a connection to {self._directory.where} broke: {error!r}; open a new one") from error
 
     def check_open(self) -> None:
         """Raises what the next verb would."""
@@ -105,7 +105,7 @@ class Talk:
         if self._closed:
             raise Closed("this queue was closed; clone() or open another one")
         if self._broken:
-            raise Disconnected("the connection to nsqd is broken; open a new queue")
+            raise Disconnected(f"the connection to {self._directory.where} is broken; open a new one")
 
     def wait(self, seconds: float) -> None:
         """Until something has come, or `close` is called; takes it in."""

@@ -82,12 +82,12 @@ class Conversation:
                 yield
             except OcheError:
                 raise
-            except (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError) as error:
-                raise ConfigError(
-                    f"{self.where} refuses us: {error}; mend user, password and virtual host in the URL, as in "
-                    "amqp://user:password@host:5672/%2F (guest may come from the broker's own machine only)"
-                ) from error
             except BaseException as error:
+                if _refused(error):
+                    raise ConfigError(
+                        f"{self.where} refuses us: {error}; mend user, password and virtual host in the URL, as in "
+                        "amqp://user:password@host:5672/%2F (guest may come from the broker's own machine only)"
+                    ) from error
                 self._fail(error)
                 raise
 
@@ -222,6 +222,12 @@ class Conversation:
 
     def _on_return(self, _: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
         self._returned.append(Message(method.routing_key, body, properties))
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the broker has said so; pika also takes it for likely where a connection is lost that early."""
+    likely = exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError
+    return isinstance(error, likely) and "ClosedByBroker" in str(error)
 
 
 def _keep(wire: weakref.ref[Conversation], turn: threading.Event) -> None:

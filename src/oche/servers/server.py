@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,9 @@ from oche.servers.lifeline import end_with_parent
 
 #: Seconds a server may take to answer after its start, or to end.
 PATIENCE = 10.0
+
+#: Below those that Linux gives to clients (`ip_local_port_range`); nobody else draws from this generator.
+_PORTS, _CHANCE = range(10_000, 32_000), random.SystemRandom()
 
 #: Where Debian keeps servers that are not on everybody's path. Its rabbitmq-server in /usr/sbin is a wrapper that would
 #: become another user.
@@ -35,11 +39,16 @@ def need(program: str, how: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port that nobody listens on at this moment.
+
+    None of those that the kernel gives to whoever connects somewhere: it could be gone again before its server starts,
+    and who asks whether that server answers could be given it himself, and then talks to himself.
+    """
+    while True:
+        port = _CHANCE.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def free_pair() -> int:
@@ -107,14 +116,20 @@ class Server:
             env=self.environment(),
             preexec_fn=end_with_parent if self.ends_with_us else None,
         )
+        try:
+            self._wait(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + self.patience
         while True:
             with contextlib.suppress(OSError):
                 if self.answers():
                     return
-            code = self._process.poll()
+            code = process.poll()
             if code is not None or time.monotonic() > end:
-                self.kill()
                 raise Disconnected(f"{self.command()} did not come up: exit status {code}; start it by hand to see why")
             time.sleep(0.005)
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import socket
 import threading
 from collections.abc import Callable
 from typing import Self
+
+from oche.servers.server import free_port
 
 #: What happens to one connection: called with each chunk, and whether it is the client's; returns what is passed
 #: on, or raises `Cut`. Called by two threads, one for each direction.
@@ -39,10 +42,21 @@ def whole() -> Fault:
 
 
 def before(pattern: bytes, chance: random.Random, *, odds: float = 0.5) -> Fault:
-    """Cuts with these odds instead of passing on a request that holds the pattern."""
+    """Cuts with these odds instead of passing on a request that holds the pattern, a regular expression."""
 
     def fault(data: bytes, request: bool) -> bytes:
-        if request and pattern in data and chance.random() < odds:
+        if request and _in(pattern, data) and chance.random() < odds:
+            raise Cut
+        return data
+
+    return fault
+
+
+def lost(pattern: bytes, chance: random.Random, *, odds: float = 0.5) -> Fault:
+    """Cuts with these odds instead of passing on what the server sends if it holds the pattern."""
+
+    def fault(data: bytes, request: bool) -> bytes:
+        if not request and _in(pattern, data) and chance.random() < odds:
             raise Cut
         return data
 
@@ -50,17 +64,37 @@ def before(pattern: bytes, chance: random.Random, *, odds: float = 0.5) -> Fault
 
 
 def reply_lost(pattern: bytes, chance: random.Random, *, odds: float = 0.5) -> Fault:
-    """A request that holds the pattern is carried out; with these odds its reply is lost, by a cut."""
+    """A request that holds the pattern is carried out; with these odds what comes next is lost, by a cut."""
     doomed = threading.Event()
 
     def fault(data: bytes, request: bool) -> bytes:
-        if request and pattern in data and chance.random() < odds:
+        if request and _in(pattern, data) and chance.random() < odds:
             doomed.set()
         if not request and doomed.is_set():
             raise Cut
         return data
 
     return fault
+
+
+def torn(size: int) -> Fault:
+    """Cuts after so many bytes of the server's: within its greeting, an answer's head or its body."""
+    left = size
+
+    def fault(data: bytes, request: bool) -> bytes:
+        nonlocal left
+        if not request:
+            passed = left
+            left -= len(data)
+            if left < 0:
+                raise Cut(data[:passed])
+        return data
+
+    return fault
+
+
+def _in(pattern: bytes, data: bytes) -> bool:
+    return re.search(pattern, data, re.DOTALL) is not None
 
 
 def amid(chance: random.Random, mean: float) -> Fault:
@@ -81,12 +115,12 @@ def amid(chance: random.Random, mean: float) -> Fault:
 
 
 class Proxy:
-    """Passes on what comes to `port`, a free port of the loopback, to the server at port `upstream`, and back.
+    """Passes on what comes to `port` of the loopback, a free one by default, to the server at `upstream`, and back.
 
     `fault()` is called for each new connection and says what happens to it.
     """
 
-    def __init__(self, upstream: int, *, fault: Callable[[], Fault] = whole) -> None:
+    def __init__(self, upstream: int, *, port: int | None = None, fault: Callable[[], Fault] = whole) -> None:
         self.fault = fault  #: may be changed at any time, for connections to come
         self.cuts = 0  #: connections cut so far
         self._upstream = upstream
@@ -95,8 +129,8 @@ class Proxy:
         self._halves: set[tuple[socket.socket, socket.socket]] = set()  # of which one direction has ended
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self.port = free_port() if port is None else port
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self._start(self._accept)
 
     def cut(self) -> None:
