@@ -115,7 +115,12 @@ class Farm:
         return [child for parent in parents for child in _crew(parent)]
 
     def close(self) -> None:
-        """SIGTERM to the workers, SIGKILL to those that do not go, and the broker stopped."""
+        """Ends the workers, and stops the broker."""
+        self.end_workers()
+        self._stack.close()
+
+    def end_workers(self) -> None:
+        """SIGTERM, and SIGKILL to those that do not go."""
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGCONT)
@@ -126,7 +131,7 @@ class Farm:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait(5)
-        self._stack.close()
+        self.workers.clear()
 
 
 def _crew(parent: psutil.Process) -> Iterator[psutil.Process]:

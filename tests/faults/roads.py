@@ -12,6 +12,9 @@ from farms import Farm
 from oche.servers.server import free_pair
 from oche.testing.faults import Cut, Fault, Proxy, amid, before, lost, reply_lost, whole
 
+#: Cuts of one kind, after which other kinds have their turn.
+ENOUGH = 8
+
 
 class Words(NamedTuple):
     """Regular expressions for a request to put jobs, what the server sends to hand some out, a request to delete."""
@@ -97,7 +100,10 @@ class Storm:
         return [kind for kind in self.kinds if not self.cuts[kind]]
 
     def __call__(self) -> Fault:
-        kind = self._chance.choice(self.missing or list(self.kinds))
+        short = self.missing or [kind for kind in self.kinds if self.cuts[kind] < ENOUGH]
+        if not short:
+            return whole()
+        kind = self._chance.choice(short)
         fault = self.kinds[kind]()
 
         def counted(data: bytes, request: bool) -> bytes:

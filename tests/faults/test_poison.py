@@ -38,9 +38,7 @@ def exhume(farm: Farm, count: int) -> list[Job]:
                 bodies.append(peeked.body)
                 assert queue.discard(peeked.id)
         else:  # who cannot look has to take them
-            for worker in farm.workers:
-                worker.terminate()
-                worker.wait(15)
+            farm.end_workers()
             assert queue.kick(WORK, count) == count
             while got := queue.reserve_many([WORK], count, 0.0):
                 bodies += [delivery.body for delivery in got]

@@ -146,13 +146,15 @@ def test_the_last_worker_does_everything(farm: Farm) -> None:
     assert set(pids[150:]) == {workers[2].pid}
 
 
-# RabbitMQ gives a stopped process 10 to 20 s, by its heartbeats, and Gearman as long as it likes: docs/brokers.md.
-@pytest.mark.parametrize("farm", ["sqlite", "beanstalkd", "redis", "nsq"], indirect=True)
+# Gearman gives a stopped process as long as it likes: test_killed_gearman.py has its own.
+@pytest.mark.parametrize("farm", ["sqlite", "beanstalkd", "redis", "rabbitmq", "nsq"], indirect=True)
 def test_a_worker_stopped_for_three_leases_comes_too_late(
     farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = 1.0
     monkeypatch.setattr("oche.cluster.desk.DEFAULT_LEASE", lease)
+    if farm.engine == "rabbitmq":  # whose leases are heartbeats, one or two of them
+        farm.url += f"?heartbeat={lease:.0f}"
     first = farm.worker("--slots", "1")
     with farm.connect() as cluster, open_queue(farm.url) as queue:
         for number in range(10):
