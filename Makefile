@@ -17,7 +17,7 @@ check: .venv/tested
 	$(BIN)/mkdocs build -q -d .site
 
 unit: .venv/tested servers
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 bench: .venv/tested
 	$(BIN)/python benchmarks/darts.py
