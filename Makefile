@@ -16,8 +16,9 @@ check: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/mkdocs build -q -d .site
 
+# Thousands of programs are started: each of them reads what the first one compiled.
 unit: .venv/tested servers
-	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 bench: .venv/tested
 	$(BIN)/python benchmarks/darts.py

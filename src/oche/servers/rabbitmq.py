@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from oche.servers.server import PATIENCE, Server, free_port, need, tells
 
+#: For a machine that also has the workers: who has nothing to do does not wait on the processor for more.
+_SHARES = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
 class RabbitMQ(Server):
     """rabbitmq-server, durable, with `data` as its directory; `settings` are those of its application `rabbit`.
@@ -48,6 +51,7 @@ class RabbitMQ(Server):
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_PID_FILE": str(data / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _SHARES,
         }
 
     def start(self) -> None:
@@ -77,7 +81,8 @@ class RabbitMQ(Server):
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:  # a shell, which waits for the server; an orderly end would take seconds
-            os.killpg(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
             self._process = None
 
