@@ -37,7 +37,7 @@ def test_a_driver_without_its_library_says_what_to_install(monkeypatch: pytest.M
 
 
 def test_the_drivers_of_this_package_are_found_without_its_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oche.plugins.entry_points", lambda group: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
     assert {"sqlite", "beanstalkd"} <= set(schemes())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
+import secrets
 import shutil
 import signal
 import socket
@@ -18,8 +18,8 @@ from oche.servers.lifeline import end_with_parent
 #: Seconds a server may take to answer after its start, or to end.
 PATIENCE = 10.0
 
-#: Below those that Linux gives to clients (`ip_local_port_range`); nobody else draws from this generator.
-_PORTS, _CHANCE = range(10_000, 32_000), random.SystemRandom()
+#: Below those that Linux gives to clients (`ip_local_port_range`).
+_PORTS = range(10_000, 32_000)
 
 #: Where Debian keeps servers that are not on everybody's path. Its rabbitmq-server in /usr/sbin is a wrapper that would
 #: become another user.
@@ -45,7 +45,7 @@ def free_port() -> int:
     and who asks whether that server answers could be given it himself, and then talks to himself.
     """
     while True:
-        port = _CHANCE.choice(_PORTS)
+        port = secrets.choice(_PORTS)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
