@@ -61,15 +61,15 @@ def test_a_crash_is_one_failed_call(shell: Shell) -> None:
 @pytest.mark.parametrize("order", ["--ordered", "--unordered"])
 def test_order(shell: Shell, order: str) -> None:
     """The first call lasts until another has begun; unordered, until the result of another is here."""
-    process = shell.start("run", "work.py:late", "--workers", "2", "--range", "4", order)
-    try:
-        assert process.stdout is not None
-        early = [process.stdout.readline().strip()] if order == "--unordered" else []
-        until(lambda: any((shell.folder / f"late.{x}").exists() for x in (1, 2, 3)), "another has begun")
-        (shell.folder / "gate").touch()
-        out = early + process.communicate(timeout=30)[0].split()
-    finally:
-        process.kill()
+    with shell.start("run", "work.py:late", "--workers", "2", "--range", "4", order) as process:
+        try:
+            assert process.stdout is not None
+            early = [process.stdout.readline().strip()] if order == "--unordered" else []
+            until(lambda: any((shell.folder / f"late.{x}").exists() for x in (1, 2, 3)), "another has begun")
+            (shell.folder / "gate").touch()
+            out = early + process.stdout.read().split()  # communicate() would miss what readline() has read ahead
+        finally:
+            process.kill()
     assert sorted(out) == ["0", "1", "2", "3"]
     assert (out[0] == "0") is (order == "--ordered")
 

@@ -15,7 +15,6 @@ import pytest
 import errands
 import oche
 from farms import Farm, until
-from oche import plugins
 from oche.errors import Unsupported
 from oche.queues.opening import GROUP, open_queue
 from oche.queues.seam import Traits
@@ -35,7 +34,7 @@ class PlainQueue(SQLiteQueue):
 def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Farm]:
     monkeypatch.setenv("OCHE_CONFIG_DIR", str(tmp_path / "config"))
     point = EntryPoint("sqlite", f"{__name__}:PlainQueue", GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == GROUP else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == GROUP else [])
     farm = Farm("sqlite", tmp_path, slots=1)
     try:
         yield farm

@@ -276,7 +276,9 @@ def test_a_folder_that_we_may_not_write(tmp_path: Path) -> None:
         with FileStore(str(folder)) as store:
             name = store.put(b"x")
             program = (
-                "import os, sys, oche.stores.files; from oche.stores.opening import open_store; os.setuid(65534)\n"
+                "import os, sys, importlib.metadata, oche.stores.files\n"
+                "from oche.stores.opening import open_store\n"
+                "os.setuid(65534)\n"
                 "store = open_store(sys.argv[1])\n"
                 "for verb in (lambda: store.put(b''), lambda: store.get(sys.argv[2])):\n"
                 "  try: verb()\n"
