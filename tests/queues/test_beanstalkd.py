@@ -19,8 +19,8 @@ from oche.testing.queue_suite import QueueSuite
 from oche.testing.servers import Beanstalkd, missing
 
 greenstalk = pytest.importorskip("greenstalk")
-from oche.queues import beanstalkd  # noqa: E402
 from oche.queues.beanstalkd import BeanstalkdQueue  # noqa: E402
+from oche.queues.beanstalkd import queue as driver  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def queue(server: Beanstalkd) -> Iterator[BeanstalkdQueue]:
 def test_a_silent_server_does_not_hold_a_verb_for_ever(
     server: Beanstalkd, queue: BeanstalkdQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beanstalkd, "ANSWER", 0.3)
+    monkeypatch.setattr(driver, "ANSWER", 0.3)
     held = [take_new(queue), take_new(queue)]
     server.pause()
     start = time.monotonic()

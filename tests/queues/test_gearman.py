@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oche.errors import ConfigError, Disconnected, QueueError, QueueFull, TooLarge
-from oche.queues import gearman_holds, gearman_line, gearman_moves
-from oche.queues.gearman import GearmanQueue
-from oche.queues.gearman_names import Label, level, raised, signal_of
+from oche.queues.gearman import GearmanQueue, holds, line, moves
+from oche.queues.gearman.names import Label, level, raised, signal_of
 from oche.queues.seam import Queue, State, TubeStats
 from oche.testing.queue_rig import Rig, take, until
 from oche.testing.queue_rig import raised as raised_by
@@ -36,8 +35,8 @@ def server() -> Iterator[Gearmand]:
 def crash(queue: Queue) -> None:
     """Ends its connection as the death of its process would."""
     assert isinstance(queue, GearmanQueue)
-    for line in queue._wire.lines:
-        line.socket.shutdown(socket.SHUT_RDWR)
+    for each in queue._wire.lines:
+        each.socket.shutdown(socket.SHUT_RDWR)
 
 
 class TestGearmanQueue(QueueSuite):
@@ -163,7 +162,7 @@ def test_a_look_counts_for_nothing_but_the_place(queue: GearmanQueue, other: Gea
 def test_where_a_listing_is_long_losses_are_counted_late(
     queue: GearmanQueue, other: GearmanQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gearman_holds, "LONG", 0.0)
+    monkeypatch.setattr(holds, "LONG", 0.0)
     other.put("long", b"x")
     held = take(other, "long")
     assert other.attempts(held) == 1
@@ -195,7 +194,7 @@ def test_a_full_function_says_so(server: Gearmand, queue: GearmanQueue) -> None:
 
 
 def test_a_body_over_the_limit_stores_nothing(queue: GearmanQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gearman_moves, "MAX_BODY", 10)
+    monkeypatch.setattr(moves, "MAX_BODY", 10)
     with pytest.raises(TooLarge, match="store"):
         queue.put_many("large", [b"small", b"far too large"])
     assert queue.reserve(["large"], 0.0) is None
@@ -209,7 +208,7 @@ def test_a_body_over_the_limit_stores_nothing(queue: GearmanQueue, monkeypatch: 
 def test_the_server_is_left_no_names_of_what_is_gone(
     server: Gearmand, queue: GearmanQueue, other: GearmanQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gearman_holds, "EMPTY", 0.0)
+    monkeypatch.setattr(holds, "EMPTY", 0.0)
     before = admin(server, "status") + "elsewhere.theirs\t0\t0\t0\n"
     queue.put("names.a", b"x", delay=0.01)
     held = queue.reserve(["names.a"], 5.0)
@@ -332,7 +331,7 @@ def test_nobody_is_there_or_somebody_else(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Disconnected, match="start it or mend the URL"):
         GearmanQueue.open(f"gearman://localhost:{free_port()}")
     missing("beanstalkd")
-    monkeypatch.setattr(gearman_line, "ANSWER", 0.3)
+    monkeypatch.setattr(line, "ANSWER", 0.3)
     with Beanstalkd() as server, pytest.raises(Disconnected, match="gearmand at"):
         GearmanQueue.open(f"gearman://127.0.0.1:{server.port}")
 
@@ -360,7 +359,7 @@ def test_a_forked_child_may_not_use_it_and_closing_it_there_does_no_harm(queue: 
 def test_functions_of_others_may_have_any_name(server: Gearmand, queue: GearmanQueue) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         for name in (b"two words", b"w\ta\tb\tc\nx", b"caf\xc3\xa9", b"\xff", b"T:delay:soon:1", b"a:b:c:d:e"):
-            connection.sendall(gearman_line.packet(gearman_line.CAN_DO, name))
+            connection.sendall(line.packet(line.CAN_DO, name))
         until(lambda: "two words" in admin(server, "status"), "they are there")
         queue.put("T", b"x", delay=0.01)
         held = queue.reserve(["T"], 5.0)

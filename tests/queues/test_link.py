@@ -16,7 +16,7 @@ import pytest
 from oche.errors import Closed, Disconnected
 from oche.queues.link import Link
 from oche.queues.memory import MemoryQueue
-from oche.queues.memory_broker import Broker
+from oche.queues.memory.broker import Broker
 from oche.queues.opening import open_queue
 from oche.queues.seam import Queue
 

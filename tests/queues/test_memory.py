@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from oche.queues.memory import Broker, MemoryQueue
+from oche.queues.memory import MemoryQueue
+from oche.queues.memory.broker import Broker
 from oche.testing.queue_rig import Rig, take, until
 from oche.testing.queue_suite import QueueSuite
 

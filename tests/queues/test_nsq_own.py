@@ -24,10 +24,9 @@ from oche.testing.servers import NSQD, NSQLookupd, free_port, missing
 
 pytest.importorskip("nsq")
 
-from oche.queues import nsq_holds, nsq_wire
-from oche.queues.nsq import NSQQueue
-from oche.queues.nsq_api import Channel, Topic
-from oche.queues.nsq_names import BURIED, LONG, ROOM, SIGNAL, Facts, topic_of, tube_of, unwrap, wrap
+from oche.queues.nsq import NSQQueue, holds, wire
+from oche.queues.nsq.api import Channel, Topic
+from oche.queues.nsq.names import BURIED, LONG, ROOM, SIGNAL, Facts, topic_of, tube_of, unwrap, wrap
 
 #: nsqd looks at a channel for the first time, to see times that have come, when it is up to so many seconds old.
 FIRST_LOOK = 5.0
@@ -189,7 +188,7 @@ def test_a_job_held_beyond_the_servers_longest_stays_its_holders(queue: NSQQueue
 def test_who_dies_with_a_job_that_it_held_for_long_loses_it_to_who_waits(
     queue: NSQQueue, other: NSQQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nsq_holds, "LOOKOUT", 0.5)
+    monkeypatch.setattr(holds, "LOOKOUT", 0.5)
     other._holds._next_lookout = 0.0
     queue.put("lost", b"x", lease=1000)
     held = take(queue, "lost")
@@ -341,8 +340,8 @@ def test_what_it_cannot_do_and_what_is_too_much(queue: NSQQueue) -> None:
 
 
 def test_an_idle_connection_is_kept(server: NSQD, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nsq_wire, "HEARTBEAT", 1.0)
-    monkeypatch.setattr("oche.queues.nsq_talk.KEEP", 0.5)
+    monkeypatch.setattr(wire, "HEARTBEAT", 1.0)
+    monkeypatch.setattr("oche.queues.nsq.talk.KEEP", 0.5)
     with NSQQueue.open(server.url) as queue:
         time.sleep(2.6)  # nsqd ends who is silent for two heartbeats
         queue.put("idle", b"x")

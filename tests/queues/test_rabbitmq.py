@@ -23,8 +23,7 @@ from oche.testing.servers import RabbitMQ, free_port, missing
 pytest.importorskip("pika")
 import pika
 
-from oche.queues import rabbitmq_board, rabbitmq_holds, rabbitmq_names, rabbitmq_wire
-from oche.queues.rabbitmq import RabbitMQQueue
+from oche.queues.rabbitmq import RabbitMQQueue, board, holds, names, wire
 
 #: Milliseconds after which this broker ends the channel of a message that was not acknowledged.
 IMPATIENT = 3500
@@ -147,10 +146,10 @@ def test_a_stopped_process_loses_its_jobs_when_its_heartbeat_is_missed(server: R
 def test_a_job_held_for_long_is_exchanged_and_stays_its_holders(
     queue: Queue, other: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq_holds, "LONG", 0.2)
-    monkeypatch.setattr(rabbitmq_names, "BACK", 500)
-    monkeypatch.setattr(rabbitmq_wire, "KEEP", 0.1)
-    monkeypatch.setattr(rabbitmq_holds, "KEEP", 0.1)
+    monkeypatch.setattr(holds, "LONG", 0.2)
+    monkeypatch.setattr(names, "BACK", 500)
+    monkeypatch.setattr(wire, "KEEP", 0.1)
+    monkeypatch.setattr(holds, "KEEP", 0.1)
     id = queue.put("long", b"x")
     held = take(queue, "long")
     tags = set()
@@ -183,7 +182,7 @@ def test_a_job_held_for_long_is_exchanged_and_stays_its_holders(
 def test_the_broker_ends_no_job_that_is_held_longer_than_it_likes(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq_holds, "LONG", 1.0)
+    monkeypatch.setattr(holds, "LONG", 1.0)
     queue.put("liked", b"x")
     held = take(queue, "liked")
     time.sleep(IMPATIENT / 1000 + 1.0)  # only the keeper is awake
@@ -195,7 +194,7 @@ def test_the_broker_ends_no_job_that_is_held_longer_than_it_likes(
 
 def test_those_that_found_the_board_at_once_share_it(server: RabbitMQ) -> None:
     with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
-        connection.channel().queue_delete(rabbitmq_board.NAME)
+        connection.channel().queue_delete(board.NAME)
     with ThreadPoolExecutor(6) as pool:
         queues = list(pool.map(lambda _: RabbitMQQueue.open(server.url), range(6)))
         list(pool.map(lambda pair: pair[1].signal(f"found.{pair[0]}"), enumerate(queues)))
@@ -207,16 +206,16 @@ def test_those_that_found_the_board_at_once_share_it(server: RabbitMQ) -> None:
 def test_a_board_that_was_lost_or_overwritten_is_told_of(
     server: RabbitMQ, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq_board, "PATIENCE", 0.2)
+    monkeypatch.setattr(board, "PATIENCE", 0.2)
     with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
         channel = connection.channel()
-        channel.queue_purge(rabbitmq_board.NAME)
+        channel.queue_purge(board.NAME)
         with pytest.raises(QueueError, match="delete it, and it is made anew"):
             queue.signals("")
-        channel.basic_publish("", rabbitmq_board.NAME, b"not ours")
+        channel.basic_publish("", board.NAME, b"not ours")
         with pytest.raises(QueueError, match="is not ours"):
             queue.signals("")
-        channel.queue_delete(rabbitmq_board.NAME)
+        channel.queue_delete(board.NAME)
     with pytest.raises(QueueError, match="404"):
         queue.signals("")
     assert raised(lambda: queue.signals("")) is Disconnected
@@ -258,7 +257,7 @@ def test_a_full_broker_says_so_and_stores_nothing(
         program = shutil.which("rabbitmqctl", path=path)
         subprocess.run(command, executable=program, env=server.environment(), check=True, stdout=subprocess.DEVNULL)
 
-    monkeypatch.setattr(rabbitmq_wire, "BLOCKED", 0.5)
+    monkeypatch.setattr(wire, "BLOCKED", 0.5)
     limit(0.00001)
     try:
         with queue.clone() as clone:

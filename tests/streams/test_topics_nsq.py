@@ -21,7 +21,7 @@ from oche.testing.servers import NSQD, NSQLookupd, missing
 from oche.testing.streams_suite import Rig, StreamsSuite
 
 pytest.importorskip("nsq")
-from oche.queues.nsq_nodes import Directory
+from oche.queues.nsq.nodes import Directory
 from oche.streams.nsq import NSQTopics
 
 #: A killed nsqd has lost only what it had handed out.

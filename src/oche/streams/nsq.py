@@ -21,9 +21,9 @@ from typing import Self, TypeVar
 from nsq import protocol
 
 from oche.errors import Closed, Disconnected, QueueError
-from oche.queues.nsq_api import Api
-from oche.queues.nsq_nodes import Address, Directory
-from oche.queues.nsq_wire import Arrival, Line
+from oche.queues.nsq.api import Api
+from oche.queues.nsq.nodes import Address, Directory
+from oche.queues.nsq.wire import Arrival, Line
 from oche.streams.ids import derived_id
 from oche.streams.nsq_line import CONNECT, ME, Subscription
 from oche.streams.seam import Message, Parcel, Topics

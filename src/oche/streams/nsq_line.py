@@ -8,8 +8,8 @@ from itertools import islice
 from nsq import protocol
 
 from oche.errors import QueueError
-from oche.queues.nsq_nodes import Address
-from oche.queues.nsq_wire import Line
+from oche.queues.nsq.nodes import Address
+from oche.queues.nsq.wire import Line
 
 #: The name by which nsqd lists our connections.
 ME = "oche"

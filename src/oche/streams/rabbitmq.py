@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from oche.queues.rabbitmq import BATCH, RabbitMQQueue
-from oche.queues.rabbitmq_names import arguments, level, properties
-from oche.queues.rabbitmq_wire import Conversation
+from oche.queues.rabbitmq.names import arguments, level, properties
+from oche.queues.rabbitmq.queue import BATCH, RabbitMQQueue
+from oche.queues.rabbitmq.wire import Conversation
 from oche.queues.seam import DEFAULT_PRIORITY, Delivery
 from oche.streams.ids import new_id
 from oche.streams.queued import QueueTopics, tube_of

@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from oche.errors import ConfigError, QueueError
-from oche.queues.redis_wire import Conversation
+from oche.queues.redis.wire import Conversation
 from oche.streams.ids import WINDOW
 from oche.streams.seam import Message, Parcel, Topics
 

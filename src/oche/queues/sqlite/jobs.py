@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from oche.errors import TooLarge
 from oche.queues.doorbell import alive
 from oche.queues.seam import Peeked, State, TubeStats
-from oche.queues.sqlite_file import QueueFile
+from oche.queues.sqlite.file import QueueFile
 
 #: Bytes of one body; what is larger belongs into a store.
 MAX_BODY = 16 * 2**20

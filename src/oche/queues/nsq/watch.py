@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from oche.queues.nsq_names import topic_of
-from oche.queues.nsq_nodes import Node
-from oche.queues.nsq_talk import Talk
-from oche.queues.nsq_wire import Line
+from oche.queues.nsq.names import topic_of
+from oche.queues.nsq.nodes import Node
+from oche.queues.nsq.talk import Talk
+from oche.queues.nsq.wire import Line
 
 
 class Watch:

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from nsq import protocol
 
-from oche.queues.nsq_names import LONG, Facts, topic_of, tube_of, unwrap
-from oche.queues.nsq_nodes import Node
-from oche.queues.nsq_wire import Line
+from oche.queues.nsq.names import LONG, Facts, topic_of, tube_of, unwrap
+from oche.queues.nsq.nodes import Node
+from oche.queues.nsq.wire import Line
 
 #: Seconds in which a message comes that is there.
 SOON = 1.0

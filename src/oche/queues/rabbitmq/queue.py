@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from oche.errors import ConfigError, LeaseLost, TooLarge
-from oche.queues.rabbitmq_board import Board
-from oche.queues.rabbitmq_holds import Hold, Holds
-from oche.queues.rabbitmq_names import (
+from oche.queues.rabbitmq.board import Board
+from oche.queues.rabbitmq.holds import Hold, Holds
+from oche.queues.rabbitmq.names import (
     delayed,
     due_of,
     handed_of,
@@ -36,7 +36,7 @@ from oche.queues.rabbitmq_names import (
     properties,
     tube_of,
 )
-from oche.queues.rabbitmq_wire import Conversation, Message
+from oche.queues.rabbitmq.wire import Conversation, Message
 from oche.queues.seam import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,

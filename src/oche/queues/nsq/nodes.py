@@ -13,9 +13,9 @@ import msgspec
 from nsq import protocol
 
 from oche.errors import ConfigError
-from oche.queues.nsq_api import Api, Topic
-from oche.queues.nsq_names import CHANNEL, EPHEMERAL, LIFE, Facts, wrap
-from oche.queues.nsq_wire import Line
+from oche.queues.nsq.api import Api, Topic
+from oche.queues.nsq.names import CHANNEL, EPHEMERAL, LIFE, Facts, wrap
+from oche.queues.nsq.wire import Line
 
 SCHEME, LOOKUP = "nsq", "nsq+lookupd"
 PORT, LOOKUP_PORT = 4150, 4161

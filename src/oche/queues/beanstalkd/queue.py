@@ -22,9 +22,9 @@ from typing import Self, cast
 import greenstalk
 
 from oche.errors import LeaseLost, QueueError
-from oche.queues.beanstalkd_commands import check_size, check_tube, put_commands
-from oche.queues.beanstalkd_replies import ALIVE, job_stats, refusal, tube_stats
-from oche.queues.beanstalkd_wire import ANSWER, BATCH, CONNECT, PORT, Conversation, Reply, address
+from oche.queues.beanstalkd.commands import check_size, check_tube, put_commands
+from oche.queues.beanstalkd.replies import ALIVE, job_stats, refusal, tube_stats
+from oche.queues.beanstalkd.wire import ANSWER, BATCH, CONNECT, PORT, Conversation, Reply, address
 from oche.queues.seam import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,

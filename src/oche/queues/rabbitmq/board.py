@@ -14,8 +14,8 @@ import msgspec
 import pika
 
 from oche.errors import QueueError
-from oche.queues.rabbitmq_names import number_of, of_tube, tube_of
-from oche.queues.rabbitmq_wire import Conversation, Message
+from oche.queues.rabbitmq.names import number_of, of_tube, tube_of
+from oche.queues.rabbitmq.wire import Conversation, Message
 from oche.queues.seam import TubeStats
 
 NAME = "oche:board"

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from oche.errors import Closed, ConfigError, Disconnected, QueueError
-from oche.queues.beanstalkd_commands import check_tube
+from oche.queues.beanstalkd.commands import check_tube
 
 PORT = 11300
 #: Seconds for a connection to be made, and for an answer to come.

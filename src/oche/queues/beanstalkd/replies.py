@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from oche.errors import QueueError, QueueFull, TooLarge
-from oche.queues.beanstalkd_wire import Reply
+from oche.queues.beanstalkd.wire import Reply
 from oche.queues.seam import TubeStats
 
 #: Found in the statistics of a tube that holds a job or is watched; one that is only about to be used has neither.

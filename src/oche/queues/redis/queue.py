@@ -1,4 +1,4 @@
-"""Redis, or Valkey, 7 or newer: jobs in sorted sets, each verb a script (`redis.lua`), so that none is ever half done.
+"""Redis, or Valkey, 7 or newer: jobs in sorted sets, each verb a script (`verbs.lua`), so that none is ever half done.
 
 Not streams: they know neither priority nor delay nor burial, and their consumers never die. Here a job belongs to a
 connection, by the server's own id for it; who waits asks the server now and then which connections are still there
@@ -15,7 +15,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from oche.errors import ConfigError, LeaseLost, QueueError
-from oche.queues.redis_wire import Conversation
+from oche.queues.redis.wire import Conversation
 from oche.queues.seam import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,

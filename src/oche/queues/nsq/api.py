@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from oche.errors import QueueError
-from oche.queues.nsq_names import CHANNEL
+from oche.queues.nsq.names import CHANNEL
 
 #: Seconds for an answer.
 ANSWER = 10.0

@@ -17,8 +17,8 @@ from uuid import uuid4
 import pika
 from pika.spec import Basic
 
-from oche.queues.rabbitmq_board import Board
-from oche.queues.rabbitmq_names import (
+from oche.queues.rabbitmq.board import Board
+from oche.queues.rabbitmq.names import (
     arguments,
     handed_of,
     held,
@@ -26,7 +26,7 @@ from oche.queues.rabbitmq_names import (
     properties,
     tube_of,
 )
-from oche.queues.rabbitmq_wire import KEEP, Conversation, Message
+from oche.queues.rabbitmq.wire import KEEP, Conversation, Message
 
 #: Seconds after which a held message is exchanged for a new one: at 1,800 the broker would end the channel.
 LONG = 900.0

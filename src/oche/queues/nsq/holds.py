@@ -18,12 +18,12 @@ from itertools import groupby
 
 from nsq import protocol
 
-from oche.queues.nsq_long import orphans, set_apart, take_back
-from oche.queues.nsq_names import LONG, Facts, topic_of, tube_of, unwrap
-from oche.queues.nsq_nodes import NOW, Node
-from oche.queues.nsq_talk import KEEP, Talk
-from oche.queues.nsq_watch import Watch
-from oche.queues.nsq_wire import HOLDING, Arrival, Line
+from oche.queues.nsq.long import orphans, set_apart, take_back
+from oche.queues.nsq.names import LONG, Facts, topic_of, tube_of, unwrap
+from oche.queues.nsq.nodes import NOW, Node
+from oche.queues.nsq.talk import KEEP, Talk
+from oche.queues.nsq.watch import Watch
+from oche.queues.nsq.wire import HOLDING, Arrival, Line
 
 #: Seconds in which a message comes that was ready, in which the next follows one, and that it may take at most.
 AT_ONCE, BEHIND, SOON = 0.002, 0.0002, 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from oche.errors import TooLarge
-from oche.queues.gearman_line import CAN_DO, SUBMIT_JOB_BG, WORK_COMPLETE, Assigned, Line, packet
-from oche.queues.gearman_names import Function, Label
-from oche.queues.gearman_wire import Conversation
+from oche.queues.gearman.line import CAN_DO, SUBMIT_JOB_BG, WORK_COMPLETE, Assigned, Line, packet
+from oche.queues.gearman.names import Function, Label
+from oche.queues.gearman.wire import Conversation
 
 #: Bytes of a body. The server has no limit but its memory, and keeps all of it there.
 MAX_BODY = 2**30

@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 from oche.errors import Closed, Disconnected, OcheError, QueueError
-from oche.queues.nsq_nodes import Directory, Node
-from oche.queues.nsq_wire import CONNECT, Line
+from oche.queues.nsq.nodes import Directory, Node
+from oche.queues.nsq.wire import CONNECT, Line
 
 #: Seconds between two turns of the keeper, if nothing is held; nsqd's heartbeats must be answered.
 KEEP = 10.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from oche.errors import Closed, ConfigError, Disconnected, OcheError, QueueError
-from oche.queues.gearman_line import Line
+from oche.queues.gearman.line import Line
 
 PORT = 4730
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Self, cast
 
 from oche.errors import Closed, LeaseLost
-from oche.queues.memory_broker import Broker, Job, Tube
+from oche.queues.memory.broker import Broker, Job, Tube
 from oche.queues.seam import DEFAULT_LEASE, DEFAULT_PRIORITY, Delivery, Peeked, Queue, State, Traits, TubeStats
 
 _TRAITS = Traits(

@@ -32,7 +32,7 @@ class Conversation:
     """One connection, kept in step; any thread may use it, one at a time. `script` is the text of our verbs in Lua."""
 
     def __init__(self, url: str, script: str | None = None) -> None:
-        self._text = files("oche.queues").joinpath("redis.lua").read_text() if script is None else script
+        self._text = files("oche.queues.redis").joinpath("verbs.lua").read_text() if script is None else script
         if "decode_responses" in dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)):
             raise ConfigError("decode_responses= cannot be in the URL of a queue: jobs are bytes; leave it out")
         self.where = f"Redis at {urlsplit(url).hostname}:{urlsplit(url).port or 6379}"

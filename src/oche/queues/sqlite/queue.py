@@ -24,8 +24,8 @@ from typing import Self
 from oche.errors import Closed, Disconnected, LeaseLost, QueueError
 from oche.queues.doorbell import Doorbell, alive, ring
 from oche.queues.seam import DEFAULT_LEASE, DEFAULT_PRIORITY, Delivery, Peeked, Queue, Report, State, Traits, TubeStats
-from oche.queues.sqlite_file import QueueFile, path_of
-from oche.queues.sqlite_jobs import MAX_BODY, Jobs, Taken
+from oche.queues.sqlite.file import QueueFile, path_of
+from oche.queues.sqlite.jobs import MAX_BODY, Jobs, Taken
 
 #: Seconds between two looks of a sleeper for holders that died.
 PACE = 1.0

@@ -22,11 +22,11 @@ from uuid import uuid4
 from nsq import protocol
 
 from oche.errors import LeaseLost, TooLarge, Unsupported
-from oche.queues.nsq_api import CLOSING, Client
-from oche.queues.nsq_holds import SOON, Hold, Holds
-from oche.queues.nsq_names import BURIED, LONG, ROOM, SIGNAL, Facts, topic_of, tube_of, unwrap
-from oche.queues.nsq_nodes import Node
-from oche.queues.nsq_talk import Talk
+from oche.queues.nsq.api import CLOSING, Client
+from oche.queues.nsq.holds import SOON, Hold, Holds
+from oche.queues.nsq.names import BURIED, LONG, ROOM, SIGNAL, Facts, topic_of, tube_of, unwrap
+from oche.queues.nsq.nodes import Node
+from oche.queues.nsq.talk import Talk
 from oche.queues.seam import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from oche.errors import QueueFull
-from oche.queues.gearman_line import CAN_DO, CANT_DO, PRE_SLEEP, RESET_ABILITIES, Assigned, Line, packet
-from oche.queues.gearman_moves import BATCH, completion, losses, submission, transfer
-from oche.queues.gearman_names import Label, functions
-from oche.queues.gearman_wire import Conversation
+from oche.queues.gearman.line import CAN_DO, CANT_DO, PRE_SLEEP, RESET_ABILITIES, Assigned, Line, packet
+from oche.queues.gearman.moves import BATCH, completion, losses, submission, transfer
+from oche.queues.gearman.names import Label, functions
+from oche.queues.gearman.wire import Conversation
 
 #: Seconds between two looks at which delayed jobs are due, by each connection that reserves.
 LOOK = 1.0

@@ -26,9 +26,9 @@ from typing import Self
 from uuid import uuid4
 
 from oche.errors import LeaseLost
-from oche.queues.gearman_holds import Hold, Holds
-from oche.queues.gearman_moves import BATCH, submission, transfer
-from oche.queues.gearman_names import (
+from oche.queues.gearman.holds import Hold, Holds
+from oche.queues.gearman.moves import BATCH, submission, transfer
+from oche.queues.gearman.names import (
     LIFE,
     SIGNAL,
     Function,
@@ -42,7 +42,7 @@ from oche.queues.gearman_names import (
     raised,
     signal_of,
 )
-from oche.queues.gearman_wire import PORT, Conversation, address
+from oche.queues.gearman.wire import PORT, Conversation, address
 from oche.queues.seam import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,

@@ -1,0 +1,3 @@
+"""The beanstalkd driver."""
+
+from oche.queues.beanstalkd.queue import BeanstalkdQueue as BeanstalkdQueue

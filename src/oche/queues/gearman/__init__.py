@@ -1,0 +1,3 @@
+"""The Gearman driver."""
+
+from oche.queues.gearman.queue import GearmanQueue as GearmanQueue

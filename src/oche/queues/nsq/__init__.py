@@ -1,0 +1,3 @@
+"""The NSQ driver."""
+
+from oche.queues.nsq.queue import NSQQueue as NSQQueue

@@ -1,0 +1,3 @@
+"""The RabbitMQ driver."""
+
+from oche.queues.rabbitmq.queue import RabbitMQQueue as RabbitMQQueue
