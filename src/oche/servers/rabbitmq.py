@@ -14,6 +14,7 @@ from oche.servers.server import PATIENCE, Server, free_port, need, tells
 #: For a machine that also has the workers: who has nothing to do does not wait on the processor for more.
 _SHARES = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
+
 class RabbitMQ(Server):
     """rabbitmq-server, durable, with `data` as its directory; `settings` are those of its application `rabbit`.
 
