@@ -32,6 +32,7 @@ from oche.testing.cluster_suite import ClusterSuite
 from oche.testing.executor_rig import lines
 from oche.testing.executor_suite import ExecutorSuite, Rig
 from oche.testing.servers import RabbitMQ, Redis, Server, free_port, missing
+from oche.worker.cores import usable_cores
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,6 +103,12 @@ def test_exact_answers_and_nothing_left(nodes: Nodes) -> None:
         check_exact(cluster)
     assert set(threading.enumerate()) <= before
     assert not waiting_answers(nodes.broker)
+
+
+def test_children_share_the_cores(nodes: Nodes) -> None:
+    with oche.connect(nodes.url) as cluster:
+        threads = cluster.submit(engine_chores.recall, "OPENBLAS_NUM_THREADS").result(30)
+    assert threads == os.environ.get("OPENBLAS_NUM_THREADS", str(usable_cores()))  # nodes of one child each
 
 
 def test_poison_is_named(nodes: Nodes) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from celery import Celery, shared_task
 from celery.app.utils import find_app
+from celery.signals import celeryd_init
 from celery.worker import state as having
 from celery.worker.control import inspect_command
 from kombu.entity import Queue
@@ -32,6 +33,8 @@ from oche.sharing.memory import Memory
 from oche.wire.outcome import Cause, Failure
 from oche.wire.signing import Signer, load_key
 from oche.worker import frames
+from oche.worker.cores import usable_cores
+from oche.worker.crew import child_environment
 
 log = logging.getLogger("oche")
 
@@ -214,9 +217,16 @@ run = shared_task(bind=True, name=TASK, acks_late=True, reject_on_worker_lost=Tr
 tell = inspect_command(name=COMMAND)(_tell)
 
 
+def _share_cores(*, conf: Any, options: dict[str, Any], **_: Any) -> None:
+    """The start of a worker: its children get their shares of the cores, for threads of theirs."""
+    children = options.get("concurrency") or conf.worker_concurrency or usable_cores()
+    os.environ.update(child_environment(int(children)))
+
+
 @functools.cache
 def _app() -> Celery:
     if url := os.environ.get("OCHE_URL"):
+        celeryd_init.connect(_share_cores)
         return app_of(url)
     raise ConfigError("OCHE_URL is not set; say where the broker is, as in OCHE_URL=celery+redis://host:6379/0")
 
