@@ -9,6 +9,9 @@ import importlib
 import itertools
 import math
 import operator
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ import pytest
 
 import errands
 import oche
-from farms import Farm, until
+from farms import HERE, Farm, until
 from oche.errors import ConfigError, TooLarge, Unsendable, Unsupported
 
 
@@ -340,3 +343,25 @@ def test_an_argument_that_the_worker_cannot_read_fails_its_own_call_only(
         futures = [cluster.submit(str, x) for x in (0, 1, point, 3)]
         assert [futures[x].result(30) for x in (0, 1, 3)] == ["0", "1", "3"]
         assert "only_here" in str(futures[2].exception(30))
+
+
+FORKING = """
+import os, sys, errands, oche
+cluster = oche.connect(sys.argv[1], **({"max_workers": 1} if sys.argv[1] == "local:" else {}))
+future = cluster.submit(errands.wait_for, sys.argv[2])
+child = os.fork()
+if child == 0:
+    sys.exit(7)  # and all that is done at an exit
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+open(sys.argv[2], "w").close()
+print(code, future.result(30), cluster.submit(errands.square, 5).result(30))
+"""
+
+
+def test_a_forked_copy_of_the_client_ends_and_does_no_harm(farm: Farm, tmp_path: Path) -> None:
+    with farm.connect() as cluster:  # workers are there
+        assert cluster.submit(errands.square, 3).result(30) == 9
+    command = [sys.executable, "-c", FORKING, farm.url, str(tmp_path / "gate")]
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "7 None 25\n", done.stderr

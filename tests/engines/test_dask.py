@@ -113,7 +113,7 @@ def test_a_cluster_of_ours_leaves_nothing(tmp_path: Path) -> None:
     begin = time.monotonic()
     cluster.shutdown(cancel_futures=True)
     assert time.monotonic() - begin < 15
-    assert gone(int(path.read_text()))
+    until(lambda: gone(int(path.read_text())), "its worker is gone")
     until(lambda: {thread.name for thread in threading.enumerate()} <= before, "its threads are gone")
 
 

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import engine_chores
 import numpy as np
@@ -239,3 +240,33 @@ def test_calls_that_wait_when_the_executor_breaks_are_told(tmp_path: Path) -> No
         waiting = [cluster.submit(calls.square, i) for i in range(300)]
         os.kill(lines(path)[0], signal.SIGKILL)
         assert all(isinstance(future.exception(30), Broken) for future in [*held, *waiting])
+
+
+class Tardy(Future[Any]):
+    """Ends just when somebody has given up waiting for it, for the first time."""
+
+    waited = False
+
+    def result(self, timeout: float | None = None) -> Any:
+        value = super().result(None)
+        if not self.waited:
+            self.waited = True
+            raise TimeoutError
+        return value
+
+
+class Tardily(Executor):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = Tardy()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def test_a_call_that_ends_just_as_we_look_away_has_its_value() -> None:
+    with oche.over(Tardily()) as cluster:
+        assert list(cluster.map(calls.square, range(20), chunksize=1)) == [i * i for i in range(20)]
+        with pytest.raises(TimeoutError, match="its own"):
+            cluster.submit(calls.fail, TimeoutError, "its own").result(30)

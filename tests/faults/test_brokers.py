@@ -120,6 +120,23 @@ def test_what_an_emptied_broker_forgot_is_put_again_though_jobs_of_others_are_th
         assert future.result(BOUND) == 144
 
 
+def test_a_call_that_an_emptied_broker_forgot_is_put_again_with_the_rest_of_its_delay(
+    make_farm: Callable[..., Farm],
+) -> None:
+    farm = make_farm("beanstalkd")
+    server = server_of(farm, binlog=False)
+    with oche.connect(farm.url) as cluster:
+        cluster.submit(oche.task(delay=300.0)(errands.square), 12)
+        with open_queue(farm.url) as queue:
+            until(lambda: queue.stats(NAMES.work).delayed == 1, "the job is put")
+        server.kill()
+        server.start()
+        with open_queue(farm.url) as queue:
+            until(lambda: queue.stats(NAMES.work).delayed + queue.stats(NAMES.work).ready, "it is put again")
+            assert queue.stats(NAMES.work).ready == 0
+        cluster.shutdown(cancel_futures=True)
+
+
 def test_a_stale_delivery_never_reaches_the_job_that_has_its_id_now() -> None:
     missing("beanstalkd", "greenstalk")
     with Beanstalkd() as server:

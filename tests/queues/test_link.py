@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oche.errors import Closed, Disconnected
+from oche.errors import Closed, Disconnected, QueueFull
 from oche.queues.link import Link
 from oche.queues.memory import MemoryQueue
 from oche.queues.memory.broker import Broker
@@ -37,6 +37,24 @@ def test_a_queue_that_comes_when_the_link_is_closed_already_is_closed_too() -> N
         link.reopen(Disconnected("it is gone"))
     with pytest.raises(Closed):
         opened[0].stats("t")
+
+
+def test_a_broker_without_room_is_waited_for_as_one_that_is_away() -> None:
+    tries = 0
+
+    class Full(MemoryQueue):
+        def clone(self) -> Full:
+            nonlocal tries
+            tries += 1
+            if tries < 3:
+                raise QueueFull("no room, not even to be opened")
+            return Full(Broker())
+
+    link = Link(Full(Broker()), "the link", closing=threading.Event())
+    link.reopen(Disconnected("it is gone"))
+    assert tries == 3
+    assert link.queue.stats("t").ready == 0
+    link.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from oche.errors import ConfigError, Disconnected, LeaseLost, TooLarge, Unsupported
 from oche.queues.seam import State
+from oche.testing.faults import Proxy, torn
 from oche.testing.queue_rig import raised, take, until, verbs
 from oche.testing.servers import NSQD, NSQLookupd, free_port, missing
 
@@ -324,6 +325,22 @@ def test_nobody_is_there() -> None:
         NSQQueue.open(f"nsq://127.0.0.1:{free_port()}")
     with pytest.raises(Disconnected, match="nsqlookupd at"):
         NSQQueue.open(f"nsq+lookupd://127.0.0.1:{free_port()}")
+
+
+def test_an_answer_of_nsqlookupds_that_is_cut_short_is_none(tmp_path: Path) -> None:
+    missing("nsqlookupd")
+    with NSQLookupd() as lookupd, NSQD(tmp_path / "a", lookupds=[lookupd]), Proxy(lookupd.port) as proxy:
+        nodes = f"http://127.0.0.1:{lookupd.port}/nodes"
+        until(lambda: b"tcp_port" in urlopen(nodes, timeout=5).read(), "it is known")
+        for size in range(0, 400, 7):
+            proxy.fault = lambda size=size: torn(size)  # type: ignore[misc]
+            opened = raised(lambda: NSQQueue.open(f"nsq+lookupd://127.0.0.1:{proxy.port}").close())
+            assert opened in (Disconnected, None), size
+            if opened is None:
+                break
+        else:
+            pytest.fail("its answer is longer than that")
+        assert size > 100
 
 
 def test_what_it_cannot_do_and_what_is_too_much(queue: NSQQueue) -> None:

@@ -203,6 +203,33 @@ def test_those_that_found_the_board_at_once_share_it(server: RabbitMQ) -> None:
             queue.close()
 
 
+def test_a_board_whose_founder_died_amid_it_is_founded_again(server: RabbitMQ) -> None:
+    with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
+        channel = connection.channel()
+        for name in (board.NAME, board.FOUNDED):
+            channel.queue_delete(name)
+        channel.queue_declare(board.NAME, durable=True)
+    with RabbitMQQueue.open(server.url) as queue:
+        queue.signal("found")
+        assert queue.signals("found") == {"found"}
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("ConnectionClosedByBroker: (403) 'ACCESS_REFUSED - Login was refused'", True),
+        ("ConnectionClosedByBroker: (530) 'NOT_ALLOWED - vhost x not found'", True),
+        ("ConnectionClosedByBroker: (530) 'NOT_ALLOWED - connection limit (9) is reached'", False),
+        ("ConnectionClosedByBroker: (541) 'INTERNAL_ERROR - vhost is down'", False),
+        ("StreamLostError: ('Transport indicated EOF',)", False),
+    ],
+)
+def test_who_is_refused_for_good(said: str, refused: bool) -> None:
+    for kind in (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError):
+        assert wire._refused(kind(said)) is refused
+    assert not wire._refused(pika.exceptions.StreamLostError(said))
+
+
 def test_a_board_that_was_lost_or_overwritten_is_told_of(
     server: RabbitMQ, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

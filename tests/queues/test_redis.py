@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oche.errors import QueueFull
 from oche.queues.seam import Queue
 from oche.testing.queue_rig import Rig
 from oche.testing.queue_suite import QueueSuite
@@ -50,3 +51,18 @@ class TestRedisQueueWithAppendOnlyFile(QueueSuite):
     def rig(self, tmp_path: Path) -> Iterator[Rig]:
         with Redis(tmp_path / "data") as server:
             yield rig_of(server)
+
+
+def test_a_server_without_memory_is_full_and_can_be_emptied() -> None:
+    with Redis() as server, RedisQueue.open(server.url) as queue, redis.Redis(port=server.port) as client:
+        queue.put("t", b"before")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(QueueFull, match="no room"):
+            queue.put("t", b"x")
+        with queue.clone() as other:  # also whoever lost his connection meanwhile
+            taken = other.reserve(["t"], 5.0)
+            assert taken is not None
+            assert taken.body == b"before"
+            other.delete(taken)
+        client.config_set("maxmemory", 0)
+        queue.put("t", b"y")

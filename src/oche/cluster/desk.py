@@ -445,7 +445,8 @@ class Desk:
             log.info("putting %d jobs again that are late or lost", len(tickets))
         try:
             for ticket in tickets:
-                self._put([ticket.body], priority=ticket.job.priority, lease=ticket.job.lease)
+                rest = max(0.0, ticket.due_at - time.monotonic())
+                self._put([ticket.body], priority=ticket.job.priority, delay=rest, lease=ticket.job.lease)
                 ticket.copies += 1
                 ticket.put_at = time.monotonic()
         except QueueFull as error:

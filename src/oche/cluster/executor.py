@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import collections
 import hashlib
+import os
 import threading
 import time
 from collections import Counter
@@ -70,6 +71,7 @@ class Cluster(futures.Executor):
         self._shared: list[SharedArray] = []
         self._closed = False
         self._closing = threading.Lock()
+        self._pid = os.getpid()
         desk.on_progress = self._submitter.pump
         desk.on_end, desk.on_loss = self._maker.release, self._maker.renew
         atexit.register(self.leave)
@@ -252,6 +254,8 @@ class Cluster(futures.Executor):
 
     def leave(self) -> None:
         """The program ends without a shutdown: what is out is waited for, but not for a broker that stays away."""
+        if os.getpid() != self._pid:  # a forked copy of the program: nobody would tell it of any outcome
+            return
         self._desk.be_patient(LEAVING)
         self.shutdown()
 

@@ -21,7 +21,6 @@ from oche.cluster.desk import Desk
 from oche.cluster.future import Future
 from oche.cluster.making import JobMaker
 from oche.cluster.ticket import Row, Ticket
-from oche.errors import OcheError
 from oche.queues.seam import DEFAULT_PRIORITY
 from oche.wire.options import TaskOptions
 from oche.wire.task import TaskRef
@@ -178,7 +177,7 @@ class Submitter:
         calls = b"[" + b",".join([call.encoded for call in cut]) + b"]"
         try:
             ticket = self._maker.make(cut[0].ref, calls, len(cut))
-        except OcheError as error:
+        except Exception as error:  # of ours, or no memory, no thread to be had: the sender goes on
             with self._lock:
                 line.out -= 1
             for call in cut:

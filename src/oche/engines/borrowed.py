@@ -67,11 +67,14 @@ class Borrowed:
         try:
             kind, answer = self._call.result(timeout)
             self.reply = frames.Frame(kind, 0, answer)
-        except TimeoutError:
-            if not self._call.done():
+        except TimeoutError as error:
+            # Ours, unless the call raised that very one; it may have ended since, and the next look will see it.
+            if not self._call.done() or self._call.cancelled() or self._call.exception() is not error:
                 return
             self._beyond("it ran out of time")
         except CancelledError:  # by the owner of the executor
+            if not self._shared:
+                self.page.place[0] = IDLE  # whether it had begun nobody knows; nobody died at it
             self.end = End("", 0)
         except BrokenExecutor:
             self.end = End("", 0)

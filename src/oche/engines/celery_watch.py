@@ -17,8 +17,8 @@ from kombu.pidbox import Mailbox
 
 from oche.engines.celery_app import TASK, Told
 
-#: Seconds for a connection to be made.
-CONNECT = 4.0
+#: Seconds for a connection to be made, and for an answer of Redis.
+CONNECT, ANSWER = 4.0, 10.0
 #: Seconds between two looks, and what one look adds at most to a worker's silence: we may have been away.
 PACE, MOST = 1.0, 2.0
 #: Seconds of silence until a worker is taken for dead, and that nobody has a call until that is taken for lost.
@@ -117,7 +117,10 @@ def errors_of(app: Celery) -> tuple[type[Exception], ...]:
 
 def connect(app: Celery) -> Connection:
     """A connection of our own. Raises `errors_of`."""
-    connection: Connection = app.connection_for_write(connect_timeout=CONNECT, transport_options={"max_retries": 1})
+    options: dict[str, float] = {"max_retries": 1}
+    connection: Connection = app.connection_for_write(connect_timeout=CONNECT, transport_options=options)
+    if connection.transport.driver_type == "redis":  # which would wait for an answer for ever
+        connection.transport_options = {**options, "socket_timeout": ANSWER}
     try:
         connection.ensure_connection(max_retries=1, interval_start=0.1)
     except BaseException:

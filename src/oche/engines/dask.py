@@ -45,6 +45,8 @@ from oche.servers.dask import DaskCluster
 PORT = 8786
 #: Seconds that a scheduler may take to answer and to have a worker; without workers; of silence; between two looks.
 CONNECT, GONE, SILENT, LOOK = 10.0, 10.0, 60.0, 1.0
+#: Seconds that an initializer may take.
+INITIALIZER_LIMIT = 3600.0
 
 
 class DaskEngine(Attached):
@@ -72,7 +74,7 @@ class DaskExecutor(Attachment):
         try:
             up.result()
         except BaseException:
-            self._thread.join(CONNECT)
+            self.shutdown()
             raise
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -84,7 +86,7 @@ class DaskExecutor(Attachment):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Drops what is out."""
         self._refuse(RuntimeError("cannot schedule new futures after shutdown"))
-        with suppress(RuntimeError):  # it has ended already
+        with suppress(RuntimeError, AttributeError):  # it has ended already, or never begun
             self._loop.call_soon_threadsafe(self._ending.set)
         if wait:
             self._thread.join(CONNECT)
@@ -122,13 +124,13 @@ class DaskExecutor(Attachment):
     async def _plug(self) -> None:
         if self._plugin is not None:
             try:
-                await self._client.register_plugin(self._plugin)
+                await asyncio.wait_for(self._client.register_plugin(self._plugin), INITIALIZER_LIMIT)
             except Exception as error:
                 raise Broken(f"the initializer failed in a worker: {type(error).__name__}: {error}") from error
 
     async def _threads(self) -> int:
         end = time.monotonic() + CONNECT
-        while not (threads := await self._client.nthreads()):
+        while not (threads := await asyncio.wait_for(self._client.nthreads(), CONNECT)):
             if time.monotonic() > end:
                 raise TimeoutError("it has no worker")
             await asyncio.sleep(0.05)

@@ -178,7 +178,7 @@ class EnginesExecutor(Attachment):
                 try:
                     _client(self._file, SILENT).close(linger=0)
                     self._heard = time.monotonic()
-                except Disconnected as error:
+                except Exception as error:  # whatever it is, nobody else would look again
                     self._break(BrokenExecutor(str(error)))
             self._ending.wait(LOOK)
 

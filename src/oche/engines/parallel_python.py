@@ -174,7 +174,7 @@ class Lines(Executor):
                 self._work(line)
                 with self._lock:
                     self._up, self._since = self._up - 1, time.monotonic()
-            except (Broken, Disconnected) as error:
+            except (Broken, OSError) as error:  # of ours, or no descriptor, no process to be had
                 with self._lock:
                     lost = not self._up and time.monotonic() - self._since > GONE
                 if not first.done():

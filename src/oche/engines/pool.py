@@ -29,6 +29,7 @@ class Pool:
         self._running: set[object] = set()
         self._alone: object = None  #: who runs alone, or waits for the others to end
         self._deaths = 0
+        self._closed = False
         self.suspects: set[str] = set()  #: ids of jobs that ran when an executor broke
 
     def call(self, who: object, alone: bool, page: str, worker: str, body: bytes, attempt: int) -> Answer | None:
@@ -62,6 +63,7 @@ class Pool:
 
     def close(self) -> None:
         """Ends what the engine made, and the engine."""
+        self._closed = True  # not by the lock: somebody may have it who waits for a new executor
         self.engine.end(self._executor)
         self.engine.close()
 
@@ -85,3 +87,6 @@ class Pool:
             ) from error
         self.engine.end(self._executor)  # a pool that broke while it started a process would wait for that for ever
         self._executor = self.engine.executor()
+        if self._closed:
+            self.engine.end(self._executor)
+            raise Unfit("the cluster was closed while its executor was replaced")

@@ -16,7 +16,7 @@ from oche.wire.outcome import Cause, Failure
 from oche.worker import frames
 from oche.worker.context import Desk, seated
 from oche.worker.crew import child_environment
-from oche.worker.page import Page, new_page
+from oche.worker.page import LOADING, Page, new_page
 from oche.worker.running import Runner
 
 
@@ -35,7 +35,9 @@ def run(page: str, worker: str, slots: int, body: bytes, attempt: int) -> tuple[
         return frames.REFUSED, refusal
     desk = Desk(shared, worker)
     with seated(desk):
-        return Runner(desk, frames.Setup(worker=worker, slots=slots), _unknown).run(body, attempt, trusted=True)
+        reply = Runner(desk, frames.Setup(worker=worker, slots=slots), _unknown).run(body, attempt, trusted=True)
+    shared.place[0] = LOADING  # the answer has yet to travel: who dies of its size has died at this job
+    return reply
 
 
 def begin(slots: int, store: str, initializer: bytes) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from oche.errors import Closed, Disconnected
+from oche.errors import Closed, Disconnected, QueueFull
 from oche.queues.seam import Queue
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Link:
         while not self._closing.wait(pause * jitter.uniform(0.5, 1.0)):
             try:
                 self.queue = self.queue.clone()
-            except Disconnected:
+            except (Disconnected, QueueFull):  # there is no broker yet, or no room in it
                 pause = min(pause * 2, LONGEST)
                 if time.monotonic() - began > self.patience:
                     raise

@@ -12,9 +12,12 @@ from oche.servers.server import PATIENCE, free_pair
 from oche.servers.tree import Tree
 
 #: Settings of Dask's own. The threshold that it gives its workers makes glibc return the memory of each array at once,
-#: which doubles the time that numpy takes; None takes it away. Nobody looks at the profiles.
+#: which doubles the time that numpy takes; None takes it away. Nobody looks at the profiles. All of it is here, where a
+#: connection is made at once or never: a scheduler that fetches a result from a worker which died at that moment goes
+#: on trying, and whoever waits for the result waits with it.
 _SETTINGS = {
     "distributed": {
+        "comm": {"timeouts": {"connect": "5s"}},
         "nanny": {"pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": None}},
         "worker": {"profile": {"enabled": False}},
     },

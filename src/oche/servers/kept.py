@@ -19,7 +19,11 @@ class Kept:
         self._up = Future[None]()
         self._thread = threading.Thread(target=self._keep, name="oche-server", daemon=True)
         self._thread.start()
-        self._up.result()
+        try:
+            self._up.result()
+        except BaseException:  # or somebody interrupts us: it ends as soon as it is up
+            self._over.set()
+            raise
 
     def _keep(self) -> None:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from oche.servers.lifeline import end_with_parent
 from oche.servers.server import PATIENCE, Server, free_port, need, tells
 
 #: For a machine that also has the workers: who has nothing to do does not wait on the processor for more.
@@ -63,8 +64,9 @@ class RabbitMQ(Server):
         (self.data / "advanced.config").write_text(f"[{{rabbit, [{settings}]}}].\n")
         if self._names is None:
             self._names = subprocess.Popen(
-                ["epmd", "-port", str(self._names_port), "-address", "127.0.0.1"], stdin=subprocess.DEVNULL
-            )
+                ["epmd", "-port", str(self._names_port), "-address", "127.0.0.1"], stdin=subprocess.DEVNULL,
+                preexec_fn=end_with_parent if self.ends_with_us else None,
+            )  # fmt: skip
         try:
             super().start()
         except BaseException:

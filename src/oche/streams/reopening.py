@@ -8,7 +8,7 @@ import random
 import threading
 import time
 
-from oche.errors import Closed, Disconnected
+from oche.errors import Closed, Disconnected, QueueFull
 from oche.streams.seam import Topics
 
 log = logging.getLogger("oche")
@@ -38,7 +38,7 @@ def reopen(
             except BaseException:
                 topics.close()
                 raise
-        except Disconnected:
+        except (Disconnected, QueueFull):  # there is no broker yet, or no room in it
             pause = min(pause * 2.0, LONGEST)
             if time.monotonic() - began > patience:
                 raise

@@ -210,9 +210,10 @@ class Conversation:
         if self._closed:
             return
         self._closed = True
+        if self._pid != os.getpid():  # a parent's, from before a fork: in use there, and locked here for ever
+            return
         with suppress(OSError):
-            if self._pid == os.getpid():  # in a forked child it would end the parent's connection
-                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
         with self._lock:
             self._drop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
@@ -84,7 +85,7 @@ class Directory:
             try:
                 with build_opener(ProxyHandler({})).open(f"http://{host}:{port}/nodes", timeout=_ANSWER) as answer:
                     producers = msgspec.json.decode(answer.read(), type=_Nodes).producers
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, HTTPException, msgspec.DecodeError) as error:
                 trouble = error
                 continue
             answers += 1

@@ -172,9 +172,10 @@ class NSQQueue(BatchQueue):
                 for found in node.api.topics(clients=True):
                     tube, kind = tube_of(found.topic_name)
                     watched = any(client.state != CLOSING for client in found.ours.clients or ())
-                    if tube and tube.startswith(prefix) and kind != SIGNAL and (found.holds or (watched and not kind)):
+                    holds = found.holds > 0 or found.between
+                    if tube and tube.startswith(prefix) and kind != SIGNAL and (holds or (watched and not kind)):
                         names.add(tube)
-                    elif tube and not kind and not found.holds and not watched:
+                    elif tube and not kind and not holds and not watched:
                         key = f"{node.life} {found.topic_name}"
                         idle[key] = self._idle.get(key, now)
                         if now - idle[key] > IDLE and len(found.channels or ()) == 1:

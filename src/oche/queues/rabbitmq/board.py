@@ -18,8 +18,9 @@ from oche.queues.rabbitmq.names import number_of, of_tube, tube_of
 from oche.queues.rabbitmq.wire import Conversation, Message
 from oche.queues.seam import TubeStats
 
-NAME = "oche:board"
-#: Seconds that another may have the board: one that is stopped has it until its heartbeat is missed.
+#: The board's queue, and one that stays empty: where it is, the board has had its message.
+NAME, FOUNDED = "oche:board", "oche:founded"
+#: Seconds that another may have the board, at least: one that is stopped has it until its heartbeat is missed, twice.
 PATIENCE = 40.0
 
 _PERSISTENT = pika.BasicProperties(delivery_mode=2, content_type="application/json")
@@ -40,11 +41,15 @@ class Board:
 
     def __init__(self, wire: Conversation) -> None:
         self._wire = wire
-        if wire.count(NAME) is None:
+        if not self._founded():
             with wire.alone("oche:founding"):
-                if wire.count(NAME) is None:
+                if not self._founded():  # or its founder died amid it; then there may be two messages, as after a crash
                     wire.declare(NAME, {})
                     wire.publish([_message(Notes())])
+                    wire.declare(FOUNDED, {})
+
+    def _founded(self) -> bool:
+        return self._wire.count(NAME) is not None and self._wire.count(FOUNDED) is not None
 
     @contextmanager
     def change(self) -> Iterator[Notes]:
@@ -92,16 +97,15 @@ class Board:
         """Within `change`: deletes the queues of a tube that holds nothing and that nobody watches; whether it did."""
         if self.stats(tube, notes) != TubeStats(0, 0, 0, 0, 0, 0):
             return False
-        # What is put meanwhile keeps the tube; the rest is made and deleted only by who has the board.
-        if self._wire.count(tube) is not None and not self._wire.drop(tube, unused=True):
-            return False
-        for queue in [queue for queue in notes.queues if tube_of(queue) == tube]:
-            self._wire.drop(queue)
+        # What is put meanwhile keeps its queue; who finds that his is gone makes it again.
+        for queue in [*(each for each in notes.queues if tube_of(each) == tube and each != tube), tube]:
+            if self._wire.count(queue) is not None and not self._wire.drop(queue, unused=True):
+                return False
             notes.queues.discard(queue)
         return True
 
     def _take(self) -> tuple[int, Notes]:
-        end, pause = time.monotonic() + PATIENCE, 0.0005
+        end, pause = time.monotonic() + max(PATIENCE, 4.0 * self._wire.heartbeat), 0.0005
         while True:
             method, _, body = self._wire.post.basic_get(NAME)
             if method is not None:

@@ -50,6 +50,7 @@ class Conversation:
             logger.addHandler(logging.NullHandler())
         parameters = _parameters(url)
         self.where = f"RabbitMQ at {parameters.host}:{parameters.port}"
+        self.heartbeat = float(parameters.heartbeat or 0.0)  #: seconds
         self.tend: Callable[[], float] = lambda: KEEP  #: done before each verb and at each turn; seconds until the next
         self._lock = threading.RLock()
         self._closed = self._broken = self._blocked = False
@@ -225,9 +226,11 @@ class Conversation:
 
 
 def _refused(error: BaseException) -> bool:
-    """Whether the broker has said so; pika also takes it for likely where a connection is lost that early."""
+    """Whether the broker has said so: for pika it is likely wherever a connection is lost or refused that early."""
     likely = exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError
-    return isinstance(error, likely) and "ClosedByBroker" in str(error)
+    said = str(error)
+    full = "limit" in said  # of connections; those of before a cut count until their heartbeats are missed
+    return isinstance(error, likely) and ("Broker: (403)" in said or ("Broker: (530)" in said and not full))
 
 
 def _keep(wire: weakref.ref[Conversation], turn: threading.Event) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from oche.errors import ConfigError, LeaseLost, QueueError
+from oche.errors import ConfigError, LeaseLost, QueueError, QueueFull
 from oche.queues.redis.wire import Conversation
 from oche.queues.seam import (
     DEFAULT_LEASE,
@@ -63,7 +63,8 @@ class RedisQueue(BatchQueue):
             self._me = f"{self._server}.{self._wire.command('CLIENT', 'ID')}"
             durable = self._wire.info("persistence").get("aof_enabled") == "1"
             # Those from before a restart are all gone.
-            self._look_out(self._wire.command("SMEMBERS", f"{_PREFIX}connections"))
+            with suppress(QueueFull):  # on a disk that is full; a later look sees to it
+                self._look_out(self._wire.command("SMEMBERS", f"{_PREFIX}connections"))
         except BaseException:
             self._wire.close("unwait", "")
             raise

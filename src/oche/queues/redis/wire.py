@@ -24,8 +24,6 @@ from oche.errors import Closed, ConfigError, Disconnected, QueueError, QueueFull
 
 #: Seconds for a connection to be made, and for an answer to come.
 CONNECT, ANSWER = 5.0, 10.0
-#: How the answer begins where there is no memory, or no disk.
-_FULL = ("OOM", "MISCONF")
 
 
 class Conversation:
@@ -160,7 +158,8 @@ class Conversation:
             except redis.exceptions.NoScriptError:
                 raise
             except redis.ResponseError as error:
-                if str(error).startswith(_FULL):
+                # No memory, or no disk.
+                if isinstance(error, redis.exceptions.OutOfMemoryError) or str(error).startswith("MISCONF"):
                     raise QueueFull(f"{self.where} has no room ({error}); drain it or give it more") from error
                 raise QueueError(f"{self.where} answered {error}") from error
             except (ConfigError, QueueError):
