@@ -207,3 +207,18 @@ def test_a_lease_that_the_server_overlooked_can_be_asked_about(queue: Beanstalkd
     while (left := taken + 2.1 - time.monotonic()) > 0:
         threading.Event().wait(left)
     assert queue.attempts(held) == 1
+
+
+def test_a_forked_child_lets_go_of_it_though_a_thread_of_the_parent_waits(queue: BeanstalkdQueue) -> None:
+    with ThreadPoolExecutor(1) as pool, queue.clone() as other:
+        waiting = pool.submit(queue.reserve, ["forked"], 30.0)
+        until(lambda: other.stats("forked").waiting == 1, "it waits")
+        child = os.fork()
+        if child == 0:
+            queue.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        other.put("forked", b"x")
+        got = waiting.result(10)
+        assert got is not None
+        queue.delete(got)

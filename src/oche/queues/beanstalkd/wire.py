@@ -210,7 +210,9 @@ class Conversation:
         if self._closed:
             return
         self._closed = True
-        if self._pid != os.getpid():  # a parent's, from before a fork: in use there, and locked here for ever
+        if self._pid != os.getpid():  # a parent's, from before a fork: in use there, and perhaps locked here for ever
+            with suppress(OSError):
+                os.close(self.socket.detach())  # the server should see the parent's end
             return
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
