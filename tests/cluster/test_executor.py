@@ -347,14 +347,14 @@ def test_an_argument_that_the_worker_cannot_read_fails_its_own_call_only(
 
 FORKING = """
 import os, sys, errands, oche
-cluster = oche.connect(sys.argv[1], **({"max_workers": 1} if sys.argv[1] == "local:" else {}))
-future = cluster.submit(errands.wait_for, sys.argv[2])
-child = os.fork()
-if child == 0:
-    sys.exit(7)  # and all that is done at an exit
-code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-open(sys.argv[2], "w").close()
-print(code, future.result(30), cluster.submit(errands.square, 5).result(30))
+with oche.connect(sys.argv[1], **({"max_workers": 1} if sys.argv[1] == "local:" else {})) as cluster:
+    future = cluster.submit(errands.wait_for, sys.argv[2])
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)  # and all that is done on the way out
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    open(sys.argv[2], "w").close()
+    print(code, future.result(30), cluster.submit(errands.square, 5).result(30))
 """
 
 

@@ -235,7 +235,12 @@ class Cluster(futures.Executor):
             )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """No more calls. `wait`: returns when all are done. `cancel_futures`: what is not done is called off."""
+        """No more calls. `wait`: returns when all are done. `cancel_futures`: what is not done is called off.
+
+        In a forked copy of the program it does nothing: the original needs all of it still.
+        """
+        if os.getpid() != self._pid:
+            return
         with self._closing:
             first, self._closed = not self._closed, True
         atexit.unregister(self.leave)
@@ -254,8 +259,6 @@ class Cluster(futures.Executor):
 
     def leave(self) -> None:
         """The program ends without a shutdown: what is out is waited for, but not for a broker that stays away."""
-        if os.getpid() != self._pid:  # a forked copy of the program: nobody would tell it of any outcome
-            return
         self._desk.be_patient(LEAVING)
         self.shutdown()
 
