@@ -57,11 +57,6 @@ class Road:
         ports = range(2 if farm.engine == "nsq" else 1)
         self._proxies = [Proxy(theirs + i, port=self.port + i, fault=lambda: self.fault()) for i in ports]
 
-    @property
-    def cuts(self) -> int:
-        """Connections cut so far."""
-        return sum(proxy.cuts for proxy in self._proxies)
-
     def cut(self) -> None:
         """Ends all connections that are open now."""
         for proxy in self._proxies:

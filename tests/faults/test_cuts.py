@@ -103,7 +103,7 @@ def left(queue: Queue, run: str) -> int:
 
 
 def test_an_outcome_sent_twice_is_counted_once(farm: Farm, road: Road) -> None:
-    """Every job's first delete is cut off after its outcome was put: each is run twice, and all is counted once."""
+    """The first ten deletes are cut off after the outcomes were put: those jobs are run again, and counted once."""
     cut, lock = 0, threading.Lock()
     always = before(road.words.delete, random.Random(0), odds=1.0)
 

@@ -122,7 +122,6 @@ class Proxy:
 
     def __init__(self, upstream: int, *, port: int | None = None, fault: Callable[[], Fault] = whole) -> None:
         self.fault = fault  #: may be changed at any time, for connections to come
-        self.cuts = 0  #: connections cut so far
         self._upstream = upstream
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._swallowed: set[tuple[socket.socket, socket.socket]] = set()
@@ -193,8 +192,6 @@ class Proxy:
         except Cut as cut:
             with contextlib.suppress(OSError):
                 sink.sendall(cut.passed)
-            with self._lock:
-                self.cuts += 1
         except OSError:
             pass
         if pair not in self._swallowed or request:
